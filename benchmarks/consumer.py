@@ -20,7 +20,7 @@ from planner.catalogue.load import find_gpu, find_model, gpu_rows
 from planner.engines.catalogue import Source
 from planner.engines.vllm.check import Checked, check
 from planner.engines.vllm.drafter import drafted
-from planner.engines.vllm.dtypes import UNCOVERED_KV_DTYPES
+from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
 from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.versions import nearest_version
 from planner.errors import PlannerError
@@ -158,7 +158,7 @@ def reported(only: Collection[str] | None = None) -> Iterator[Reported]:
         if not length_told and "available_kv_gib" not in case:
             continue
         gpu, source = _gpu(case), _source(case)
-        if gpu is None or source is None or str(case.get("kv_cache_dtype", "")).startswith(UNCOVERED_KV_DTYPES):
+        if gpu is None or source is None or case.get("kv_cache_dtype", "auto") not in KV_CACHE_DTYPES:  # of somebody's own build
             continue
         version = nearest_version(str(case.get("vllm_version", ""))).name
         words = _words(case)

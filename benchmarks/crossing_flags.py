@@ -1,6 +1,6 @@
 """Flags that divide or keep otherwise, crossed with classes and quantizations, before vLLM itself: `python -m benchmarks.crossing_flags [COUNT [SEED]]`.
 
-Stages of unequal length, decode context parallelism, balanced experts, layers whose cache keeps the model's dtype, the hybrid manager off. What is compared
+Stages of unequal length, decode context parallelism, balanced experts, layers whose cache keeps the model's dtype, the hybrid manager off, packed caches. What is compared
 is as in benchmarks/crossing.py, cases are drawn by SEED. What torchao quantized is asked nowhere: the judge's environment has no torchao.
 """
 
@@ -15,9 +15,12 @@ from benchmarks.crossing import compared, plain_configs, question, tower_names
 from benchmarks.crossing_formats import FORMATS, quantized
 from benchmarks.judge_rows import Row, ask
 from planner.architecture import Config, build_model
+from planner.engines.vllm.dtypes import SLOTS
 from planner.errors import PlannerError
 
-KINDS = ("partition", "uneven", "dcp", "eplb", "skipped", "one-kind")
+KINDS = ("partition", "uneven", "dcp", "eplb", "skipped", "one-kind", "packed")
+
+PACKED = (*SLOTS, "nvfp4_ds_mla", "fp8_inc")  # nvfp4_4over6 is FlashInfer's, which the judge lacks
 
 
 def cases(count: int, seed: int) -> Iterator[Row]:
@@ -73,6 +76,8 @@ def flags(kind: str, layers: int, random: Random) -> tuple[str, int, dict[str, s
         case "skipped":
             listed = random.choice(["0", "1", "0 3", "sliding_window", f"0 {max(0, layers - 1)}"])
             return f"-tp {tp} --kv-cache-dtype fp8 --kv-cache-dtype-skip-layers {listed}", 0, {}
+        case "packed":
+            return f"-tp {tp} --kv-cache-dtype {random.choice(PACKED)}", 0, {}
         case _:
             return f"-tp {tp} --disable-hybrid-kv-cache-manager", 0, {}
 

@@ -223,6 +223,8 @@ def token_bytes(attention: Attention, tp: int, layout: CacheLayout) -> int:
     match attention:
         case FullAttention() | SlidingWindow() | ChunkedLocal() | CrossAttention():
             heads = _local_heads(attention.kv_heads, tp)
+            if layout.slot is not None:
+                return heads * layout.slot.bytes_of(attention.head_dim)
             return heads * ((attention.head_dim + attention.head_dim_v) * layout.bits // 8 + layout.bytes_per_token_head)
         case LatentAttention(index_dim=index_dim) if index_dim:
             return index_dim

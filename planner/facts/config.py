@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from planner.facts.record import dataclass
+from planner.units import ceil_div, round_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,23 @@ class Parallel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackedSlot:
+    """Codes of a key and a value of one head and token in one slot, with what lies beside them; the slot is rounded up to `multiple` bytes."""
+
+    key_bits: int
+    value_bits: int
+    beside_bytes: int = 0
+    scaled: int = 0
+    """Values that share a scale of one byte; 0: none do."""
+    multiple: int = 2
+
+    def bytes_of(self, head_dim: int) -> int:
+        """Bytes of a slot for a head of so many values; its key and its value are of one width."""
+        codes = sum(ceil_div(head_dim * bits, 8) for bits in (self.key_bits, self.value_bits))
+        return round_up(codes + self.beside_bytes + (2 * head_dim // self.scaled if self.scaled else 0), self.multiple)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheLayout:
     """How the attention backend stores the KV cache: tokens of a block and bits of a value.
 
@@ -64,6 +82,8 @@ class CacheLayout:
     bits: int = 16
     dtype_bits: int = 16
     bytes_per_token_head: int = 0
+    slot: PackedSlot | None = None
+    """How keys and values by head are packed; `bits` are then those of the elements that the cache is an array of."""
     latent_bytes: int = 0
     state_checkpoints: bool = False
     prefix_caching: bool = True
@@ -75,6 +95,8 @@ class CacheLayout:
     """Bits of a recurrent state's two parts; 0: as the model has them."""
     skip_layers: tuple[str, ...] = ()
     """Layers that keep the model's dtype: their numbers, or `sliding_window`."""
+    grows_skipped: bool = True
+    """Whether blocks grow where some layers keep the model's dtype."""
     one_kind: bool = False
     """Windows and chunks are kept whole."""
     drafted_tokens: int = 0

@@ -60,7 +60,7 @@ BACKENDS: tuple[Backend, ...] = (
     Backend(name="TRITON_ATTN", vendors=("nvidia", "amd"), dtypes=(*_SIXTEEN, *_PACKED)),
     Backend(name="TRITON_ATTN_DIFFKV", vendors=("nvidia", "amd"), dtypes=("auto", "bfloat16", *_E4M3)),
     Backend(
-        name="FLASHINFER", blocks=(16, 32, 64, 128, 256, 512, 1024), multiples=False, majors=(10,), dtypes=(*_SIXTEEN, *_E4M3, "fp8_e5m2", "nvfp4"), heads=(64, 128, 256), images=False,
+        name="FLASHINFER", blocks=(16, 32, 64, 128, 256, 512, 1024), multiples=False, majors=(10,), dtypes=(*_SIXTEEN, *_E4M3, "fp8_e5m2", "nvfp4", "nvfp4_4over6"), heads=(64, 128, 256), images=False,
     ),
     Backend(
         name="FLASHINFER", blocks=(16, 32, 64), multiples=False, majors=(9, 12), dtypes=(*_SIXTEEN, *_E4M3, "fp8_e5m2", "nvfp4"), heads=(64, 128, 256), images=False,

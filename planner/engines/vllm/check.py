@@ -14,7 +14,7 @@ from planner.engines.vllm.changes import changes, published, request_with
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.command import read_settings
 from planner.engines.vllm.contradictions import contradictions
-from planner.engines.vllm.dtypes import KV_CACHE_DTYPES, UNCOVERED_KV_DTYPES
+from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
 from planner.engines.vllm.engine_args import EngineArgs
 from planner.engines.vllm.flag_rules import FlagFault
 from planner.engines.vllm.host import host_memory, host_warning, offload_problems, too_little
@@ -27,6 +27,7 @@ from planner.engines.vllm.plan import Plan, reject, warnings
 from planner.engines.vllm.search import evaluate
 from planner.engines.vllm.served import as_served, only_lengths
 from planner.engines.vllm.settings import BY_NAME, REPORTED, ServeConfig, defaults, reported
+from planner.engines.vllm.slots import unsure_slots
 from planner.engines.vllm.splits import cannot_split
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS, newest_for
 from planner.errors import NotDivisibleError, PlannerError, UnsupportedError
@@ -135,8 +136,8 @@ def check(
         used = plan.config if plan else config
         return Checked(request=request, config=used, repo=repo, argv=tuple(argv), plan=plan, problems=(*problems, *more), not_covered=missing)
 
-    if config.kv_cache_dtype.startswith(UNCOVERED_KV_DTYPES):
-        missing = (*missing, NotCovered(flag=f"--kv-cache-dtype {config.kv_cache_dtype}", what="the layout of such a cache", effect="either"))
+    if unsure := unsure_slots(model, config):
+        missing = (*missing, unsure)
         return answer(None)
     try:
         if cut := _cannot_split(request, config, config.tensor_parallel_size, config.pipeline_parallel_size):
@@ -224,7 +225,7 @@ def _thousands(argv: Sequence[str]) -> list[Warn]:
 
 def value_problems(config: ServeConfig, values: Mapping[str, str | bool], model: ModelSpec, group: GpuGroup, env: Mapping[str, str]) -> Iterator[Problem]:
     """Values that vLLM refuses before it touches a GPU (EngineArgs.create_engine_config)."""
-    if config.kv_cache_dtype not in KV_CACHE_DTYPES and not config.kv_cache_dtype.startswith(UNCOVERED_KV_DTYPES):
+    if config.kv_cache_dtype not in KV_CACHE_DTYPES:
         yield Problem(code="bad-value", message=f"--kv-cache-dtype {shown(config.kv_cache_dtype)} is not known", fix=f"one of {', '.join(KV_CACHE_DTYPES)}")
     longer = model.endless or not only_lengths(values) or env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", "")
     if config.max_model_len > model.max_position_embeddings and not longer:

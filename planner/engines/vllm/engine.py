@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from planner.engines import Placement, Unanswered
 from planner.engines.vllm.ask import FIRST_PORT
+from planner.engines.vllm.dtypes import FP8_DTYPES
 from planner.engines.vllm.serving import SERVING
 from planner.engines.vllm.settings import BY_NAME, PINS
 from planner.engines.vllm.settings_table import SETTINGS
@@ -67,7 +68,8 @@ class Vllm:
         settings = dict(plan.settings)
         split = f"tp {settings['tensor_parallel_size']}" + (f" x pp {stages}" if (stages := settings["pipeline_parallel_size"]) != 1 else "")
         split += f" x dp {replicas}" if (replicas := settings.get("data_parallel_size", 1)) != 1 else ""
-        cache = ", FP8 KV cache" if settings["kv_cache_dtype"] != "auto" else ""
+        dtype = str(settings["kv_cache_dtype"])
+        cache = "" if dtype == "auto" else f", {'FP8' if dtype in FP8_DTYPES else dtype} KV cache"
         return split + cache + (", no CUDA graphs" if settings["enforce_eager"] else "")
 
     def curves(self, plan: Plan) -> tuple[Curve, ...] | Unanswered:

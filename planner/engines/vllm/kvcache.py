@@ -140,7 +140,7 @@ def cache_specs(model: ModelSpec, tp: int, layout: CacheLayout) -> list[CacheSpe
     """The distinct caches of a model on one rank, in the order of their first layer."""
     block = hybrid_block_size(model, tp, layout)
     _refuse_skipped(model, layout)
-    layouts = {False: layout, True: replace(layout, bits=layout.dtype_bits, bytes_per_token_head=0)}
+    layouts = {False: layout, True: replace(layout, bits=layout.dtype_bits, bytes_per_token_head=0, slot=None)}
     layers_of: dict[tuple[Attention, bool], list[int]] = {}
     for group in model.cached_layers:
         for cache in group.caches:
@@ -180,7 +180,7 @@ def _block_of(cache: Attention, block: int, layout: CacheLayout, *, skipped: boo
     """
     if isinstance(cache, CompressedCache):
         return cache.block_size or block
-    if not layout.skip_layers:
+    if not (layout.skip_layers and layout.grows_skipped):
         return block
     wider = layout.dtype_bits // layout.bits
     grown = round_up(max(block, wider * SMALLEST_KERNEL_BLOCK), block)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from planner.engines.vllm.backends import BACKENDS, REFUSED_SINCE, Backend, asked_backend, backend_on, known, refuse_other
 from planner.engines.vllm.cache_options import NO_OPTIONS, CacheOptions
-from planner.engines.vllm.dtypes import FP8_DTYPES, KV_CACHE_DTYPES, PACKED_DTYPES
+from planner.engines.vllm.dtypes import FP8_DTYPES, GAUDI_DTYPE, KV_CACHE_DTYPES, PACKED_DTYPES, SLOTS
 from planner.engines.vllm.kvcache import SMALLEST_KERNEL_BLOCK
 from planner.engines.vllm.versions import (
     DEEPSEEK_V4_ROCM,
@@ -22,7 +22,7 @@ from planner.engines.vllm.versions import (
     Version,
 )
 from planner.errors import UnsupportedError
-from planner.facts.attention import ChunkedLocal, CompressedCache, PerHead, per_head
+from planner.facts.attention import ChunkedLocal, CompressedCache, LatentAttention, PerHead, per_head
 from planner.facts.config import CacheLayout
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
@@ -32,6 +32,7 @@ _ROCM_MLA = ("gfx942", "gfx950")  # what AITER has kernels of sparse attention f
 # hybrids that are pooled by their first token cache no prefixes of themselves (config/model.py is_prefix_caching_supported)
 _BY_FIRST_TOKEN = ("ColQwen3_5", "ColBERTLfm2Model")
 _MLA_FP8_TOKEN_BYTES = 656  # fp8_ds_mla: 512 FP8 + 4 float32 scales + 64 bfloat16 (mla_attention.py:1386)
+_MLA_NVFP4_TOKEN_BYTES, _MLA_WIDTH = 352, 576  # nvfp4_ds_mla: 512 NVFP4 with their scales and 64 FP8, of 512 and 64 values
 
 
 def effective_kv_dtype(model: ModelSpec, kv_cache_dtype: str) -> str:
@@ -56,7 +57,13 @@ def cache_layout(
     name, dtype, release = known(options.attention_backend or ""), effective_kv_dtype(model, kv_cache_dtype), VERSIONS[version]
     if model.scales_by_head and not name and gpu.capability // 10 == 10:
         name = "FLASH_ATTN"  # what Blackwell takes before it has no such scales
-    if name and chooses_backend(model) and dtype in KV_CACHE_DTYPES:
+    boundary: tuple[str, ...] = ()
+    if dtype in SLOTS:
+        from planner.engines.vllm.slots import boundary_layers, refuse_named
+
+        boundary = boundary_layers(model, dtype)
+        refuse_named(options.attention_backend or "", model, gpu, dtype)
+    if name and chooses_backend(model) and dtype in KV_CACHE_DTYPES and dtype not in SLOTS:
         layout = _named_layout(asked_backend(name, model, gpu, dtype), dtype, dtype_bits, gpu)
     else:
         layout = _selected_layout(model, gpu, kv_cache_dtype, dtype_bits=dtype_bits, version=version)
@@ -75,7 +82,7 @@ def cache_layout(
         prefill_checkpoints=release.prefill_checkpoints if caching else (),
         conv_bits=bits.get(conv, 0),
         ssm_bits=bits.get(state, 0),
-        skip_layers=options.skip_layers if layout.bits != layout.dtype_bits else (),
+        skip_layers=tuple(dict.fromkeys((*options.skip_layers, *boundary))) if layout.bits != layout.dtype_bits else (),
         one_kind=options.one_kind or _drafts_chunks(model),
         group_spread=release.group_spread,
         pads_packed=release.pads_packed,
@@ -119,14 +126,20 @@ def _selected_layout(model: ModelSpec, gpu: GpuSpec, kv_cache_dtype: str, *, dty
     release = VERSIONS[version]
     if (since := KV_DTYPES_SINCE.get(dtype, OLDEST)) > release.minor:
         raise UnsupportedError(f"vLLM {version} has no KV cache dtype {dtype}; it came with 0.{since}")
+    if dtype == GAUDI_DTYPE:
+        raise UnsupportedError(f"No valid attention backend found: kv_cache_dtype not supported ({GAUDI_DTYPE} is Intel Gaudi's)")
+    if dtype in SLOTS:
+        from planner.engines.vllm.slots import slot_layout
+
+        return slot_layout(model, gpu, dtype, dtype_bits, release)
     if model.is_compressed:
         return _compressed_layout(gpu, dtype, dtype_bits, release)
     if model.is_latent:
         return _latent_layout(model, gpu, dtype, dtype_bits, release)
     if dtype in PACKED_DTYPES:
         return _packed_layout(model, gpu, dtype, dtype_bits, release)
-    if dtype == "fp8_ds_mla":
-        raise UnsupportedError("fp8_ds_mla is for MLA models only")
+    if dtype.endswith("_ds_mla"):
+        raise UnsupportedError(f"{dtype} is for MLA models only")
     backend = _standard_backend(model, gpu, release, fp8=dtype in FP8_DTYPES, e5m2=dtype == "fp8_e5m2")
     return CacheLayout(
         backend=backend,
@@ -201,6 +214,8 @@ def _block_size(model: ModelSpec, capability: int, release: Version, *, e4m3: bo
 
 
 def _latent_layout(model: ModelSpec, gpu: GpuSpec, dtype: str, dtype_bits: int, release: Version) -> CacheLayout:
+    if dtype == "nvfp4_ds_mla":
+        return _narrow_sparse_layout(model, gpu, dtype_bits)
     fp8 = dtype in (*FP8_DTYPES, "fp8_ds_mla")
     if dtype in PACKED_DTYPES or dtype == "fp8_e5m2":
         raise UnsupportedError(f"no MLA attention backend supports KV cache dtype {dtype}")
@@ -245,6 +260,17 @@ def _sparse_layout(gpu: GpuSpec, fp8: bool, dtype: str, dtype_bits: int, release
     )
 
 
+def _narrow_sparse_layout(model: ModelSpec, gpu: GpuSpec, dtype_bits: int) -> CacheLayout:
+    """FlashMLA's own format of DeepSeek V3.2's latents (mla/flashmla_sparse.py supports_combination)."""
+    if not model.is_sparse:
+        raise UnsupportedError("nvfp4_ds_mla is for sparse MLA (DeepSeek V3.2, GLM-5) only")
+    if gpu.capability // 10 != 10:
+        raise UnsupportedError("FLASHMLA_SPARSE only supports the nvfp4_ds_mla kv-cache dtype on SM100 (Blackwell)")
+    if any(isinstance(cache, LatentAttention) and not cache.index_dim and cache.latent_dim + cache.rope_dim != _MLA_WIDTH for cache in model.caches):
+        raise UnsupportedError(f"nvfp4_ds_mla holds latents of {_MLA_WIDTH} values only")
+    return CacheLayout(backend="FLASHMLA_SPARSE", block_size=64, bits=8, dtype_bits=dtype_bits, latent_bytes=_MLA_NVFP4_TOKEN_BYTES)
+
+
 def _rocm_sparse_layout(gpu: GpuSpec, fp8: bool, dtype_bits: int, release: Version) -> CacheLayout:
     """AITER's kernels: rows as they are, without packed scales; in blocks of one token while the indexer took no others (platforms/rocm.py)."""
     if release.minor < SPARSE_ROCM:
@@ -273,7 +299,11 @@ def _packed_layout(model: ModelSpec, gpu: GpuSpec, dtype: str, dtype_bits: int, 
     if _own_blocks(model):
         raise UnsupportedError(f"block-sparse attention keeps a 16-bit or FP8 KV cache; {dtype} is refused")
     bits, scale_bytes = PACKED_DTYPES[dtype]
-    if dtype == "nvfp4":
+    if dtype.startswith("nvfp4"):
+        if dtype == "nvfp4_4over6" and gpu.capability // 10 != 10:
+            raise UnsupportedError(
+                f"No valid attention backend found: kv_cache_dtype not supported (nvfp4_4over6 needs compute capability 10.x, not {gpu.title})"
+            )
         _check_nvfp4(model, gpu, release)
         width = next(cache.head_dim + cache.head_dim_v for cache in _by_head(model))
         return CacheLayout(backend="FLASHINFER", bits=bits, dtype_bits=dtype_bits, bytes_per_token_head=width // 16)

@@ -10,6 +10,7 @@ from planner.engines.host import LITTLE_LEFT
 from planner.engines.vllm import layouts
 from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.command import serve_argv
+from planner.engines.vllm.dtypes import FP8_DTYPES
 from planner.engines.vllm.host import host_memory, host_warning, too_little
 from planner.engines.vllm.memory import place
 from planner.engines.vllm.parsers import chat_remarks
@@ -208,7 +209,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         warns.append(
             Warn(code="toolchain", message=f"this KV cache on {gpu.title} uses FlashInfer, which compiles at first start: nvcc and ninja must be installed")
         )
-    if config.kv_cache_dtype != "auto" and 80 <= gpu.capability < 89:
+    if config.kv_cache_dtype in FP8_DTYPES and 80 <= gpu.capability < 89:
         warns.append(Warn(code="fp8-kv-ampere", message="FP8 KV cache on Ampere works through FlashInfer only; it saves memory, not time"))
     stored = main_storage(plan.model)
     if stored.arithmetic is Arithmetic.FP8 and stored.bits == 8 and 75 <= gpu.capability < 89:
