@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from planner.engines.vllm.dtypes import SLOTS
 from planner.engines.vllm.expert_rules import with_experts
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import MemoryBreakdown
@@ -44,6 +45,8 @@ def _not_measured(plan: Plan) -> NoSpeed | None:
         return reason
     if nodes > 1:
         return NoSpeed(f"the network between {nodes} machines was not measured")
+    if config.kv_cache_dtype in SLOTS:
+        return NoSpeed(f"how long attention takes to unpack a cache of {config.kv_cache_dtype} was not measured")
     return NoSpeed(EAGER) if config.enforce_eager else None
 
 

@@ -14,9 +14,11 @@ from planner.engines.vllm.check import check
 from planner.engines.vllm.dtypes import SLOTS
 from planner.engines.vllm.kvcache import plan_cache
 from planner.engines.vllm.layouts import cache_layout
+from planner.engines.vllm.pace import paces
 from planner.errors import UnsupportedError
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup
+from planner.facts.speed import NoSpeed
 
 QWEN, HYBRID, WINDOWS = config_model("Qwen/Qwen3-4B"), config_model("Qwen/Qwen3.5-4B"), config_model("google/gemma-2-2b-it")
 SPARSE = config_model("deepseek-ai/DeepSeek-V3.2")
@@ -144,3 +146,10 @@ def test_a_workspace_that_comes_after_the_cache_makes_no_sure_start_of_a_full_gp
     more = {"enforce_eager": True, "gpu_memory_utilization": "0.985", "max_num_seqs": "2048"}
     sure, unsure = (asked(dtype, **more).verdict for dtype in ("auto", TURBO))
     assert (sure, unsure) == ("starts", "tight")
+
+
+def test_what_unpacking_takes_was_not_measured_and_is_not_told():
+    told = paces(asked(TURBO).plan)
+    assert isinstance(told, NoSpeed)
+    assert "unpack" in told.reason
+    assert not isinstance(paces(asked("auto").plan), NoSpeed)
