@@ -14,7 +14,7 @@ from planner.engines.llamacpp.backend import CHUNK_BYTES, LARGEST_TENSOR_BYTES, 
 from planner.engines.llamacpp.builds import BOTH_INPUTS, COPIES_RESERVED, FEW_OUTPUTS, GATED_AT_ONCE, MASK_IS_HALF, ROTATED, ROWS_ARE_SET
 from planner.engines.llamacpp.desk import Lent, Step
 from planner.engines.llamacpp.flow import Flow, Mixer
-from planner.engines.llamacpp.memory import LlamaCppConfig, window_cells
+from planner.engines.llamacpp.memory import LlamaCppConfig, index_width, window_cells
 from planner.engines.llamacpp.model import GgufModel
 from planner.engines.llamacpp.sending import Own
 from planner.engines.llamacpp.walk import Peaks, peaks
@@ -51,7 +51,14 @@ def compute_bytes(
         mask = mask_bytes(model, config, _mask_width(config))
         inputs_of_layers = mask + row * (2 * model.hidden + model.layer_inputs) if model.layer_inputs else 0  # as long as the last layer
         moments.append(4 * outputs(config) * model.vocab + row * model.hidden + (most.kept or inputs_of_layers))
-    return max(moments) + twice_bytes(model, config)
+    return max(moments) + twice_bytes(model, config) + _sorted_bytes(model, config)
+
+
+def _sorted_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
+    """Scores of a sparse indexer and what is sorted of them, in 32 bits in the place of the mask: GLM-5.2 at 768,000 tokens has 3,236 to 3,252 MiB (a log of b10505)."""
+    if not any(isinstance(cache, LatentAttention) and index_width(cache) for cache, _ in model.caches):
+        return 0
+    return config.cells_each * config.ubatch * (2 * 4 - _mask_width(config))
 
 
 def twice_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
@@ -128,7 +135,8 @@ def _peaks(
         inputs_a_layer=model.layer_inputs // max(1, model.layer_count),
         places=_value_places(kinds, keeps_rows=keeps_rows) if config.build >= ROWS_ARE_SET else (),
         turns_cache=keeps_rows and not flash,
-        is_early=config.build < GATED_AT_ONCE,
+        is_early=config.build < GATED_AT_ONCE and not config.own_engine,
+        picks=_picks(model, config),
         logits_bytes=4 * config.ubatch * model.vocab * has_output,
         deep=model.deep,
         positions=model.positions,
@@ -151,6 +159,17 @@ def _value_places(kinds: Sequence[Attention], *, keeps_rows: bool) -> tuple[int,
             widest[is_windowed] = max(widest[is_windowed], cache.kv_heads * cache.head_dim_v)
     whole, windowed = (_PLACE_BYTES * (min(1, width) if keeps_rows else width) for width in widest)
     return whole, windowed
+
+
+def _picks(model: GgufModel, config: LlamaCppConfig) -> bool:
+    """Whether the last layer is laid out in full, for logits of all tokens.
+
+    Of dense models whose masks came wide logs have them behind the hidden states alone, as a plain sum says.
+    """
+    if config.build < GATED_AT_ONCE:
+        return not config.own_engine
+    is_laid = config.build >= MASK_IS_HALF or model.has_experts or model.has_state
+    return is_laid and not model.layer_inputs and outputs(config) >= config.ubatch
 
 
 _PLACE_BYTES = 8

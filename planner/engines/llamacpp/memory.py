@@ -95,7 +95,7 @@ def cache_bytes(attention: Attention, config: LlamaCppConfig, value_width: int =
             cells = window_cells(attention, config) * config.parallel
             return _keys_and_values(config, cells, attention.kv_heads * attention.head_dim, max(value_width, attention.kv_heads * attention.head_dim_v))
         case LatentAttention(index_dim=index_dim) if index_dim:
-            return config.cells * attention.index_dim * 2
+            return config.cells * index_width(attention) * 2
         case LatentAttention():
             return config.cells * (attention.latent_dim + attention.rope_dim) // elements * size  # no values: they are a view of the keys
         case CompressedCache(window=window, tokens_per_entry=tokens, entry_bytes=entry):
@@ -105,6 +105,11 @@ def cache_bytes(attention: Attention, config: LlamaCppConfig, value_width: int =
             return sum(_elements(tensor.axes) for tensor in attention.tensors) * 4 * config.parallel * config.sequences * (1 + config.snapshots)
         case _:
             assert_never(attention)
+
+
+def index_width(attention: LatentAttention) -> int:
+    """Values of a token in an indexer's own cache: vLLM's has bytes, and four of a scale with each 128 of them; 0 where there is none."""
+    return attention.index_dim * 32 // 33
 
 
 def keys_and_values(attention: Attention, config: LlamaCppConfig) -> tuple[int, int]:

@@ -65,7 +65,7 @@ def by_file(settings: Mapping[str, Value], catalogue: Catalogue, *, is_here: boo
     plain = _meant(base, catalogue) if mix and base else None
     if plain is None:
         raise PlannerError(f"{path} is not here, and its name tells no model and quantization of the catalogue", "give the file, whose header is read")
-    named = _converted(_read_by(plain, build), _meant_mix(plain, mix, base), str(path), "--model")
+    named = _published(_read_by(plain, build), mix, base, str(path), "--model")
     named = replace(named, model=of_somebody(named.model))
     note = Warn(code="by-name", message=f"{shown(path.name, 100)} is not here: it is taken for llama.cpp's own {named.model.mix} of {plain.name}")
     return replace(named, has_vision=mmproj is not None and plain.spec.vision is not None, warnings=(note,))
@@ -82,7 +82,7 @@ def by_repository(settings: Mapping[str, Value], catalogue: Catalogue, build: in
     if plain is None:
         raise PlannerError(f"{shown(repo, 100)}: unknown model", "download the file and name it with --model: its header is read")
     mix = mix or within or DEFAULT_MIX.get(plain.spec.architecture, USUAL_MIX)
-    named = _converted(_read_by(plain, build), mix, f"{repo}:{mix}", "--hf-repo")
+    named = _published(_read_by(plain, build), mix, base, f"{repo}:{mix}", "--hf-repo")
     named = replace(named, model=of_somebody(named.model))
     has_vision = plain.spec.vision is not None and bool(settings.get("mmproj_auto", True))
     return replace(named, has_vision=has_vision)
@@ -140,11 +140,17 @@ def _meant(base: str, catalogue: Catalogue) -> Plain | None:
 _PLAIN_Q4 = {"Phi3ForCausalLM": USUAL_MIX}  # Microsoft's files of "q4", to the byte in a log of July 2025
 
 
-def _meant_mix(plain: Plain, mix: str, base: str) -> str:
-    """A mix of a file's name, where it says "q4" alone: Google's of a model that was trained for it are Q4_0."""
-    if mix.lower() != "q4":
-        return mix
-    return "Q4_0" if is_qat(base) else _PLAIN_Q4.get(plain.spec.architecture, mix)
+_QAT_PERMILLE = 20  # Unsloth's UD-Q4_K_XL of Gemma 4 26B as it was trained for four bits takes 13.3 GiB, Q4_0 13.4
+
+
+def _published(plain: Plain, mix: str, base: str, source: str, flag: str) -> NamedModel:
+    """A model in the mix that its file's or repository's name means: of a model that was trained for four bits "q4" and Unsloth's are Q4_0."""
+    if is_qat(base) and spelled(mix) == "UD-Q4_K_XL":
+        named = _converted(plain, "Q4_0", source, flag)
+        return replace(named, model=replace(named.model, exact=False, weights_error_permille=_QAT_PERMILLE))
+    if mix.lower() == "q4":
+        mix = "Q4_0" if is_qat(base) else _PLAIN_Q4.get(plain.spec.architecture, mix)
+    return _converted(plain, mix, source, flag)
 
 
 def _parted(name: str) -> tuple[str, str]:

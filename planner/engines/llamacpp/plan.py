@@ -12,9 +12,9 @@ from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.alternatives import alternatives
 from planner.engines.llamacpp.ask import GgufAsk, ask_of
 from planner.engines.llamacpp.backend import Backend, backend_of, ollamas
-from planner.engines.llamacpp.builds import DEFAULT_BUILD, build_name
+from planner.engines.llamacpp.builds import DEFAULT_BUILD, MASK_IS_HALF, build_name
 from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, divided, is_by_hand
-from planner.engines.llamacpp.compute import compute_bytes, pool_bytes
+from planner.engines.llamacpp.compute import compute_bytes, mask_bytes, pool_bytes
 from planner.engines.llamacpp.drafting import by_ollama, drafting_asked
 from planner.engines.llamacpp.fit import Room, fitted
 from planner.engines.llamacpp.layers import Placement as Layout
@@ -299,11 +299,17 @@ def _compute(ask: GgufAsk, config: LlamaCppConfig, size: int) -> Line:
         return Line(key="compute", name="compute graph", bytes=size, low_bytes=low, high_bytes=high, how=How.ESTIMATED, note="of Ollama's own engine: two logs")
     line = _derived("compute", "compute buffer", size, "derived from llama.cpp's graph", config)
     copies = size - compute_bytes(ask.model, replace(config, backend=Backend.VULKAN)) if config.backend is Backend.OPEN else 0
+    if config.backend is Backend.VULKAN and config.build < MASK_IS_HALF and config.flash_attention and ask.model.has_state:
+        stays = int((size + mask_bytes(ask.model, config, 4)) * _MASK_STAYS)
+        return replace(line, high_bytes=max(line.high_bytes, stays), note=f"{line.note}; behind it the mask may stay, as logs of one hybrid have it")
     if copies <= 0 or config.placement is not None:
         return line
     return replace(
         line, low_bytes=int((size - copies) * Backend.VULKAN.error[0]), note=f"{line.note}, of the ROCm build; Vulkan's lacks {gib(copies)} of copies"
     )
+
+
+_MASK_STAYS = 1.05  # of both: Qwen3.6-35B-A3B, b9010, 563.78 MiB at 34,048 tokens to 768.52 at 132,352; with Qwen3-Next it does not
 
 
 def _derived(key: str, name: str, size: int, note: str, config: LlamaCppConfig) -> Line:

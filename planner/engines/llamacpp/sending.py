@@ -122,5 +122,5 @@ def _reads(flows: Sequence[Flow], step: Step, lent: Sequence[Lent], own: Own) ->
             yield from (read for read in (*order, Read(layer, Sent.PLACES, 0 if flow.keys else turns_back, last[is_windowed])) if read.bytes)
         if own.is_further and step.inputs_a_layer:
             yield Read(layer, Sent.SLICE, step.inputs_a_layer * step.rows * 4)
-    if step.is_early and not own.is_head and own.layers[-1] == len(flows) - 1:
+    if step.picks and not own.is_head and own.layers[-1] == len(flows) - 1:
         yield Read(own.layers[-1], Sent.PICKS, 4 * step.rows, own.layers[-1])

@@ -96,7 +96,7 @@ def peaks(flows: Sequence[Flow], step: Step, lent: Sequence[Lent] = (), own: Own
             desk = Desk(step, flow, arena, residual, masks, lends, due, waiting=waiting, is_elsewhere=index in own.elsewhere)
             desk.normed, normed = normed, NOTHING
             desk.inputs, desk.arrived, desk.joins = inputs, arrived if step.layer_inputs else NOTHING, place == 0 and not own.is_further
-            picks = is_last and not own.is_head and step.is_early
+            picks = is_last and not own.is_head and step.picks
             _mix(desk, picks=picks)
             joined = arena.peak
             is_fed = not is_last or own.is_head or picks

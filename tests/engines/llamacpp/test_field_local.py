@@ -269,3 +269,45 @@ def test_a_hybrids_file_of_any_publisher_lies_in_the_interval(file, observed, tm
     assert weights["low_bytes"] <= (observed + 0.01) * MIB
     assert (observed - 0.01) * MIB <= weights["high_bytes"]
     assert (weights["low_bytes"] == weights["high_bytes"]) is ("Q8_0" in file)
+
+
+# Logs of builds that reserve logits of all tokens: what experts and states leave lies before the logits.
+@pytest.mark.parametrize(("name", "settings", "observed"), [
+    ("qwen3-30b-a3b", {"build": 9010, "context": 4096, "parallel": 8, "backend": Backend.VULKAN}, 304.75),
+    ("qwen3-30b-a3b", {"build": 7342, "context": 65536}, 300.75),
+    ("qwen3.6-35b-a3b", {"build": 9000, "context": 4096, "parallel": 16, "backend": Backend.HIP}, 497),
+    ("qwen3.6-35b-a3b", {"build": 8900, "context": 32768, "sequences": 4}, 497),
+    ("qwen3.5-9b", {"build": 8571, "context": 32768, "sequences": 2, **Q8}, 501),
+    ("qwen2.5-coder-7b", {"build": 8900, "context": 16384}, 304),  # dense, of attention alone
+])  # fmt: skip
+def test_logits_lie_behind_what_the_last_layer_leaves(name, settings, observed):
+    assert compute_bytes(converted(find_plain(name).spec, "Q4_K_M"), LlamaCppConfig(**settings)) / MIB == pytest.approx(observed, abs=0.01)
+
+
+def test_a_sparse_indexers_scores_are_sorted():
+    """GLM-5.2 at 768,000 tokens by b10505 on four cards: 78 layers' latent vectors and the keys of 21 indexers in 16 bits; 3,236.07 to 3,252.07 MiB."""
+    file, config = converted(find_plain("glm-5.2").spec, "Q5_K_M"), LlamaCppConfig(build=10505, context=768_000)
+    assert kv_bytes(file, config) / MIB == 49406.25 + 7968.75 + 7125 + 5250
+    assert compute_bytes(file, config) / MIB == pytest.approx(3252.07, rel=0.02)
+
+
+# Windows' count of a Radeon RX 9070 XT's memory, with what the program itself takes; compute buffers of Vulkan beside a wide mask.
+@pytest.mark.parametrize(("words", "card", "observed"), [
+    ("-m gemma-4-26B-A4B-it-qat-UD-Q4_K_XL.gguf -c 32768 -b 2048 -ub 288 -ctk q4_0 -ctv q4_0 --n-cpu-moe 8", "rx9070xt", 11_351),
+    ("-m gemma-4-26B-A4B-it-qat-UD-Q4_K_XL.gguf -c 32768 -b 2048 -ub 288 -ctk q8_0 -ctv q8_0 --n-cpu-moe 8", "rx9070xt", 11_586),
+    ("-m gemma-4-26B-A4B-it-UD-Q2_K_XL.gguf -c 262144 -b 2048 -ub 288 -ctk q4_0 -ctv q4_0 --n-cpu-moe 12", "rx9070xt", 9919),
+])  # fmt: skip
+def test_what_a_card_held_lies_in_the_interval(words, card, observed):
+    server = replace(find_server(f"llama-server {words} -np 1 -ngl 99 -fa on"), version="b10549")
+    plan = check(server, group_for(server, card, 1, "server", None))
+    assert sum(line.low_bytes for line in plan.lines) <= observed * MIB <= sum(line.high_bytes for line in plan.lines)
+
+
+@pytest.mark.parametrize(("context", "kind", "observed"), [(66_816, "q4_0", 627.78), (34_048, "f16", 576.52), (132_352, "f16", 768.52)])
+def test_vulkans_buffer_of_a_hybrid_may_keep_a_wide_mask(context, kind, observed):
+    server = replace(
+        find_server(f"llama-server -m Qwen3.6-35B-A3B-UD-Q4_K_M.gguf -c {context} -np 1 -fa on -ctk {kind} -ctv {kind} --device Vulkan0 -ngl 99"),
+        version="b9010",
+    )
+    line = next(line for line in check(server, group_for(server, "strix-halo-128gb", 1, "server", None)).lines if line.key == "compute")
+    assert line.low_bytes <= observed * MIB <= line.high_bytes
