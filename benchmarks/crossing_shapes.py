@@ -203,7 +203,7 @@ _IGNORE: tuple[Sequence[str], ...] = (
 
 def _drawn(lists: Sequence[Any], random: Random, whole: bool) -> Any:
     """One of these; of a model with a tower, one that names no module by its whole name."""
-    return random.choice([names for names in lists if whole or not re.search(r"model\\?\[?\.", str(names))])
+    return random.choice([names for names in lists if whole or not re.search(r"model\\*\[?\.", str(names))])
 
 
 def _groups(section: Row, random: Random, whole: bool) -> None:

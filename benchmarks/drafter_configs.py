@@ -156,7 +156,6 @@ DRAFTERS: Mapping[str, DrafterKind] = {
 }
 # Drafters that no case compares with the class that vLLM builds, and why.
 NOT_COMPARED: Mapping[str, str] = {
-    "KimiK3MTPModel": "its target's class loads CUDA's driver, libcuda.so.1, while it is built",
     "MiMoV2OmniMTPModel": "its target, MiMoV2OmniForCausalLM, is not known here",
     "PEagleDraftModel": "vLLM 0.33 refuses it by its own name, for it asks its registry for Eagle3PEagleDraftModel; of the speculators library it is Peagle…",
 }

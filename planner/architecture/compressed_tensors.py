@@ -71,7 +71,7 @@ def compressed_tensors(config: Config) -> Quantization:
         else:  # by the names of one expert's matrices (compressed_tensors_moe.py get_moe_method)
             found = [group_of([f"{names[0]}.0.{part}"], target) for part in ("gate_proj", "up_proj", "down_proj")]
             group = found[0]
-            if any((other.data if other else None) != (group.data if group else None) for other in found):
+            if any(_scheme(other) != _scheme(group) for other in found):
                 raise UnsupportedModelError("All MoE projections need to have same quantization scheme but found multiple")
         return BF16 if group is None else _compressed_storage(group, target)
 
@@ -87,6 +87,11 @@ def compressed_tensors(config: Config) -> Quantization:
         scales_by_head=strategy == "attn_head",
         kv_cache_dtype="fp8" if strategy else "auto",
     )
+
+
+def _scheme(group: Config | None) -> dict[str, object] | None:
+    """What a group says of how its targets are stored."""
+    return None if group is None else {key: value for key, value in group.data.items() if key != "targets"}
 
 
 def _cache_strategy(config: Config) -> str:

@@ -162,7 +162,9 @@ def listed(names: Sequence[str], matches: Callable[[str], bool]) -> bool:
 
 
 def mentioned(names: Sequence[str], parts: Sequence[str]) -> bool:
-    """The same where a module is listed by any part of its name."""
+    """The same where a module is listed by any part of its name; that of the fused one is asked first: `mlp.gate` is in `mlp.gate_up_proj`."""
+    if any(part in spelled for spelled in spellings(fused_name(names)) for part in parts):
+        return True
     texts = ["\n".join(spellings(name)) for name in names]
     return _all_or_none(names, [any(part in text for part in parts) for text in texts])
 

@@ -111,7 +111,7 @@ NAMES = {
 
 # read off vLLM's source, but never compared with the class it builds: their weights are not called exact, and docs/architectures.md names them
 _NEVER_COMPARED = """
-    KimiK3MTPModel MiMoV2OmniMTPModel
+    MiMoV2OmniMTPModel
 """
 UNJUDGED = frozenset(_NEVER_COMPARED.split())
 

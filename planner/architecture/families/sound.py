@@ -35,6 +35,7 @@ FAMILIES: Mapping[str, Family] = {
         adapted=whisper.decoder_sizes,
         whole_words=True,
         rope=rope.no_rope,
+        head_name="proj_out",
         pipeline=False,
         name="whisper",
     ),

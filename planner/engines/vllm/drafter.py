@@ -151,8 +151,16 @@ def _separate(target: ModelSpec, drafter: ModelSpec, asked: Speculation) -> Draf
 
 
 def _with(target: ModelSpec, drafter: Drafter) -> Drafting:
-    """The target whose convolutions keep the drafted tokens too (mamba_utils.py: conv_kernel - 1 + num_spec)."""
+    """The target whose convolutions, and those of its drafter, keep the drafted tokens too (mamba_utils.py: conv_kernel - 1 + num_spec)."""
     tokens = drafter.num_speculative_tokens
+    model = drafter.model and _kept_longer(drafter.model, tokens)
+    return Drafting(model=replace(_kept_longer(target, tokens), drafter=replace(drafter, model=model)), tokens=tokens)
+
+
+def _kept_longer(model: ModelSpec, tokens: int) -> ModelSpec:
+    """A model whose convolutions keep so many tokens more; one that has none as it is."""
+    if not model.has_state:
+        return model
 
     def longer(cache: Attention) -> Attention:
         if not isinstance(cache, RecurrentState):
@@ -160,8 +168,8 @@ def _with(target: ModelSpec, drafter: Drafter) -> Drafting:
         tensors = (_longer(tensor, tokens) if tensor.name == "conv" else tensor for tensor in cache.tensors)
         return replace(cache, tensors=tuple(tensors))
 
-    groups = tuple(LayerGroup(indices=group.indices, modules=group.modules, caches=tuple(map(longer, group.caches))) for group in target.layers)
-    return Drafting(model=replace(target, layers=groups if target.has_state else target.layers, drafter=drafter), tokens=tokens)
+    groups = tuple(LayerGroup(indices=group.indices, modules=group.modules, caches=tuple(map(longer, group.caches))) for group in model.layers)
+    return replace(model, layers=groups)
 
 
 def _longer(tensor: Tensor, tokens: int) -> Tensor:

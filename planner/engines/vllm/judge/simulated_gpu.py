@@ -199,10 +199,13 @@ class Package(types.ModuleType):
 
 
 def simulate_kernels():
-    """What a server has and weights do not depend on: TileLang, DeepGEMM's indexer, a sampler beside FlashInfer's."""
+    """What a server has and weights do not depend on: TileLang, DeepGEMM's indexer, a sampler beside FlashInfer's, Kimi's delta rule on Hopper."""
+    import torch
     import vllm.utils.import_utils as installed
 
     installed.has_tilelang = lambda: True
+    sys.modules["vllm._flashkda_C"] = stand_in("vllm._flashkda_C")  # its library wants CUDA's driver
+    torch.ops._flashkda_C.get_workspace_size = lambda *sizes: 0  # of a buffer that is no weight
     for module, name, answer in (
         ("vllm.model_executor.layers.sparse_attn_indexer", "has_deep_gemm", True),
         ("vllm.v1.sample.ops.topk_topp_sampler", "flashinfer_sampler_supported", False),
