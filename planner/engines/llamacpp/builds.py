@@ -10,6 +10,9 @@ RELEASED = 20_000  # v0.1.0 and later, since August 2026, count behind the numbe
 # The numbers of the builds that brought a change are those of its day (about fifteen a day), but for the first, which a release note names.
 LATENT_IS_KEPT = 5140  # #12801, 15 April 2025: of DeepSeek's models with MLA the latent vector; before, keys and values of every head
 WINDOWS_ARE_KEPT = 5430  # #13194, 20 May 2025: layers with a window have a cache of their own, as long as it; before, as long as the others'
+OUTPUT_IS_COUNTED = (
+    5780  # GUESS of when, later than b5590 and before b8390: -ngl counts the output as one of its layers; before, it lay on a GPU with all of them alone
+)
 GATED_AT_ONCE = 5780  # #14158, 29 June 2025: a gate and what it gates make a third tensor; about then views of joined matrices are read as they lie (#14568)
 ROWS_ARE_SET = 6070  # #14959, 2 August 2025: a micro-batch is told where its keys and values go in a cache; before, they are copied into a view of it
 FLASH_IS_AUTO = 6325  # #15434, 30 August 2025: --flash-attn takes on, off or auto, which is the default; before, a switch that is off

@@ -14,8 +14,8 @@ from functools import lru_cache
 from itertools import accumulate
 from struct import pack, unpack
 
-from planner.engines.llamacpp.builds import MASK_IS_HALF
-from planner.engines.llamacpp.compute import compute_bytes, head_bytes, host_compute_bytes
+from planner.engines.llamacpp.builds import MASK_IS_HALF, OUTPUT_IS_COUNTED
+from planner.engines.llamacpp.compute import compute_bytes, head_bytes, host_compute_bytes, lent_head_bytes
 from planner.engines.llamacpp.desk import Lent
 from planner.engines.llamacpp.layers import EXPERTS, MAIN_MEMORY, Part, Placement
 from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, keys_and_values, widest_values
@@ -68,8 +68,10 @@ def placed(model: GgufModel, config: LlamaCppConfig, free: Sequence[float]) -> P
     """Where the layers lie: as a fit has set it, or as the flags say, over GPUs with so many bytes free."""
     if config.placement is not None:
         return config.placement
-    count = model.layer_count + 1
-    gpus = divided_over(count, count if config.gpu_layers is None else config.gpu_layers, tuple(config.tensor_split or free))
+    count, shares = model.layer_count + 1, tuple(config.tensor_split or free)
+    asked = count if config.gpu_layers is None else config.gpu_layers
+    is_apart = asked < count and config.build < OUTPUT_IS_COUNTED
+    gpus = (*divided_over(count - 1, asked, shares), MAIN_MEMORY) if is_apart else divided_over(count, asked, shares)
     is_open = not config.cpu_moe_layers and not config.overrides
     moved = ((),) * count if is_open else (*(_moved(config, layer) for layer in range(count - 1)), ())
     return Placement(gpus=gpus, moved=moved, moved_to=(MAIN_MEMORY,) * count)
@@ -163,6 +165,7 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
                     own=_own(model, config, where, gpu, count),
                 ),
                 2 * _foreign_bank(model, where) + config.ubatch * 4 * model.hidden if gpu == 0 else 0,
+                lent_head_bytes(model, config) if gpu == 0 and output == MAIN_MEMORY else 0,
             )
             if layers[gpu] or (gpu == 0 and is_bare and lent)  # none lies there, and still it computes batches
             else 0,

@@ -77,6 +77,18 @@ def test_builds_of_early_2025_lie_as_their_allocator_has_them(build, name, tmp_p
         assert host_compute_bytes(file, config) / MIB == pytest.approx(row["host"], abs=0.021), row
 
 
+# -ngl 3 of six layers, whose head lies in main memory: b4753 and b5590, MiB (tests/oracle/llamacpp_older.py with n_gpu_layers).
+@pytest.mark.parametrize(("name", "context", "flash", "mib"), [
+    ("llama-3.1-8b", 4096, False, 1260.5), ("llama-3.1-8b", 16384, True, 1260.5), ("qwen2.5-32b", 4096, True, 1802), ("qwen2.5-32b", 16384, False, 1792),
+])  # fmt: skip
+def test_a_head_in_main_memory_is_copied_for_a_batch_of_logits(name, context, flash, mib, tmp_path):
+    write, shape = gguf_shapes.MODELS[name]
+    write(tmp_path / "older.gguf", shape | {"layers": 6})
+    config = LlamaCppConfig(context=context, flash_attention=flash, gpu_layers=3, build=5590)
+    (held,) = ledger_of(from_header(read_header(tmp_path / "older.gguf"), name), config, (900 << 30,)).gpus
+    assert held.compute_bytes / MIB == pytest.approx(mib, rel=0.007)
+
+
 PIPELINES = [json.loads(line) for line in (DATA / "llamacpp_pipelines.jsonl").read_text().splitlines()]
 
 
