@@ -87,7 +87,7 @@ class Activations:
             high = max(high, logits + usual * 5 // 7)
         part = read / PREFILL_STEP
         return (
-            int(low * part) + scores * 3 // 5,
+            int(low * part**_LOW_POWER) + scores * 3 // 5,
             int(usual * min(1.0, read / self.whole) ** _USUAL_POWER) + scores,
             max(int(high * part**_HIGH_POWER), _LEAST_HIGH) + scores * 7 // 5,
         )
@@ -235,8 +235,8 @@ def is_fused(head_dim: int, head_dim_v: int) -> bool:
 
 # MLX holds what the commands that it has sent ahead will read: all of a short step, a window of a long one. So a step takes less than in proportion to
 # its tokens: of ten models mlx_lm.benchmark at 512 tokens says 0.32 to 0.89 of what it says at 2,048, at 128 tokens 0.10 to 0.32
-# (defai-digital/ax-engine), and of prompts of 5 to 40 tokens mlx_lm.generate says 0.01 to 0.07 GB.
-_USUAL_POWER, _HIGH_POWER = 0.75, 0.35
+# (defai-digital/ax-engine), and of prompts of 5 to 40 tokens mlx_lm.generate says 0.01 to 0.07 GB, of one of 102 tokens 0.02 and 0.05 (dflash-mlx).
+_LOW_POWER, _USUAL_POWER, _HIGH_POWER = 1.5, 0.75, 0.35
 # Activations of a step of 2,048 tokens, in MB: what published peaks leave after weights, caches and scores (tests/data/mlx_peaks.yaml, mlx_cases.yaml).
 # Attention: whatever the model's size and bits, and all of it from 1,024 tokens on: of 30 models 0.32 to 0.57 GB at 512, of seven 0.43 to 0.72 at 1,024
 # and 0.45 to 1.14 at 4,096 and 8,192 (enescingoz/mac-llm-bench on M1, M2 Max, M5; guruswami-ai/mlx-benchmarks on M3 Ultra).
