@@ -19,6 +19,9 @@ from planner.facts.record import dataclass
 
 _BESIDE_EXPERTS = "Q8_0"
 _WIDE_EMBEDDINGS = "Qwen3_5Moe"
+# Tensors by type in logs: of Qwen3.5-122B-A10B 96 in Q4_K, 48 in Q5_K, 373 in Q8_0, the output in Q6_K, to the byte; of Qwen3.6-35B-A3B three of Q6_K more.
+_LAID_OUT, _LAID_OUT_PERMILLE = "UD-Q4_K_M", 20
+_OF_EIGHT_BITS = {Part.GATE_EXPERTS: 9, Part.UP_EXPERTS: 9, Part.DOWN_EXPERTS: 11}  # seventeenths: 144 and 176 bytes for the 272 of Q8_0
 _OF_2025 = "qwen3-next"  # a hybrid whose files are older than the mixes of hybrids: UD-Q4_K_XL takes 46.1 GB, of Qwen3-Coder-Next, which has its shape, 49.6
 _SMALL = 2048  # hidden size of a small model, of which more is left in 8 and 16 bits
 _LAYER_INPUTS_PERMILLE = 45  # Gemma 3n and 4 E: embeddings for each layer take half of a file, and two files of theirs lay 3 and 7 % lower
@@ -95,6 +98,8 @@ def dynamic(model: ModelSpec, mix: str) -> GgufModel:
         layers = _beside_scaled(own.layers, wanted if known else sum(own.layer_bytes))
     else:
         layers = _scaled(own.layers, wide.layers if own.has_experts else own.layers, wanted)
+    if has_wide and mix == _LAID_OUT:
+        layers, error = tuple(_laid_out(layer) for layer in wide.layers), _LAID_OUT_PERMILLE
     grown = sum(layer.bytes for layer in layers) - sum(own.layer_bytes) + longer
     return replace(
         own,
@@ -105,6 +110,11 @@ def dynamic(model: ModelSpec, mix: str) -> GgufModel:
         exact=False,
         weights_error_permille=error,
     )
+
+
+def _laid_out(layer: Layer) -> Layer:
+    """A layer of Unsloth's Q4_K_M of Qwen3.5 and 3.6 with experts, of one in 8 bits: experts in Q4_K, what leads out of them in Q5_K."""
+    return Layer(tuple((part, size * _OF_EIGHT_BITS.get(part, 17) // 17) for part, size in layer.parts), layer.caches)
 
 
 def _beside_scaled(layers: tuple[Layer, ...], wanted_bytes: int) -> tuple[Layer, ...]:

@@ -148,6 +148,8 @@ def _published(plain: Plain, mix: str, base: str, source: str, flag: str) -> Nam
     if is_qat(base) and spelled(mix) == "UD-Q4_K_XL":
         named = _converted(plain, "Q4_0", source, flag)
         return replace(named, model=replace(named.model, exact=False, weights_error_permille=_QAT_PERMILLE))
+    if plain.spec.architecture.startswith("Qwen3_5Moe") and source.lower().startswith("unsloth/") and spelled(mix) == USUAL_MIX:
+        mix = f"UD-{USUAL_MIX}"  # a log of the 122B's file names its types
     if mix.lower() == "q4":
         mix = "Q4_0" if is_qat(base) else _PLAIN_Q4.get(plain.spec.architecture, mix)
     return _converted(plain, mix, source, flag)
