@@ -19,6 +19,7 @@ from planner.engines.vllm.engine_args import EngineArgs
 from planner.engines.vllm.flag_rules import FlagFault
 from planner.engines.vllm.host import host_memory, host_warning, offload_problems, too_little
 from planner.engines.vllm.memory import Placement, place
+from planner.engines.vllm.multimodal_rules import WHOLE_ITEMS, WHOLE_ITEMS_OR_STATES
 from planner.engines.vllm.narrow import narrow
 from planner.engines.vllm.not_covered import not_covered
 from planner.engines.vllm.parallel_rules import layer_partition, nodes_of, parallel_problems
@@ -150,7 +151,7 @@ def check(
     except NotDivisibleError as error:  # what `_cannot_split` does not ask about
         return answer(None, Problem(code="not-divisible", message=error.message, fix="--prefill-context-parallel-size 1"))
     placed = place(model, group, config)
-    problems += _block_problems(config, placed)
+    problems += _block_problems(config, placed, values)
     missing = (*missing, *narrow(choice, group, model, placed.widest))
     need = host_memory(config, placed, nodes_of(values))
     if problem := too_little(need, group.ram_bytes):
@@ -253,11 +254,15 @@ def value_problems(config: ServeConfig, values: Mapping[str, str | bool], model:
         yield Problem(code="unsupported", message=str(error), fix=older_works if old_gpu else other)
 
 
-def _block_problems(config: ServeConfig, placed: Placement) -> Iterator[Problem]:
-    """Batches shorter than a block whose states are kept for prefixes; Mamba's own kernels keep them inside a block."""
+def _block_problems(config: ServeConfig, placed: Placement, values: Mapping[str, str | bool]) -> Iterator[Problem]:
+    """Batches shorter than a block whose states are kept for prefixes, items that no block may end in; Mamba's own kernels keep states inside a block."""
     groups = placed.cache.groups
     kept = any(isinstance(group.attention, RecurrentState) and group.attention.checkpoint_alignment > 1 for group in groups)
-    if not (kept and config.enable_prefix_caching and VERSIONS[config.vllm_version].blocks_within_batch):
+    release = VERSIONS[config.vllm_version]
+    if kept and config.enable_prefix_caching and values.get(WHOLE_ITEMS) and release.minor >= WHOLE_ITEMS_OR_STATES:
+        message = "Chunked MM input is required because we need the flexibility to schedule a multiple of block_size tokens"
+        yield Problem(code="bad-value", message=message, fix=f"leave {WHOLE_ITEMS} out")
+    if not (kept and config.enable_prefix_caching and release.blocks_within_batch):
         return
     block = max(group.block_size for group in groups)
     if block > config.max_num_batched_tokens:

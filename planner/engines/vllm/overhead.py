@@ -134,7 +134,7 @@ def _adapter_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whol
     return activation_bytes(model, config)
 
 
-def _film(vision: VisionSpec, config: LedgerSettings[Whole]) -> Whole | int:
+def pictures_in_a_film(vision: VisionSpec, config: LedgerSettings[Whole]) -> Whole | int:
     """How many pictures the largest item is as large as: a film of as many frames as the context holds (qwen2_vl.py get_num_frames_with_most_features)."""
     if vision.film_slices < 2:
         return 1
@@ -146,7 +146,7 @@ def profiled_items(vision: VisionSpec, config: LedgerSettings[Whole]) -> Whole:
 
     Source: multimodal/encoder_budget.py MultiModalBudget._get_max_items, v1/core/encoder_cache_manager.py compute_mm_encoder_budget.
     """
-    size = max(1, vision.tokens_per_item) * _film(vision, config)
+    size = max(1, vision.tokens_per_item) * pictures_in_a_film(vision, config)
     in_a_prompt = maximum(config.max_model_len // size, 1)
     return maximum(minimum(config.max_num_batched_tokens // size, config.max_num_seqs * in_a_prompt), 1)
 
@@ -156,7 +156,7 @@ def vision_outputs(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | i
     vision = model.vision
     if vision is None or config.skip_mm_profiling:
         return 0
-    row, tokens = model.hidden_size * (1 + vision.extra_outputs) * 2, vision.tokens_per_item * _film(vision, config)
+    row, tokens = model.hidden_size * (1 + vision.extra_outputs) * 2, vision.tokens_per_item * pictures_in_a_film(vision, config)
     if VERSIONS[config.vllm_version].outputs_padded:
         tokens = maximum(maximum(tokens, vision.counted_tokens), config.max_num_batched_tokens)
     return row * tokens * profiled_items(vision, config)
@@ -174,7 +174,7 @@ def vision_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole 
     columns: Whole = 0 * config.tensor_parallel_size
     for every, divided in peaks:
         columns = maximum(columns, every + divided // config.tensor_parallel_size)
-    return vision.max_patches * columns * 2 * _film(vision, config) * profiled_items(vision, config)
+    return vision.max_patches * columns * 2 * pictures_in_a_film(vision, config) * profiled_items(vision, config)
 
 
 @dataclass(frozen=True)

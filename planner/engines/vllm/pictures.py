@@ -17,7 +17,7 @@ from planner.facts.model import ModelSpec, VisionSpec
 FLAG = "--mm-processor-kwargs"
 _PIXELS_SINCE = 17  # minor release since when max_pixels and size decide what is profiled
 _FILMS_BY_SCOPE = 32  # since when a flat max_pixels is a film's too in Qwen3-VL
-_BY_PIXELS = ("Qwen2VLFor", "Qwen2_5_VLFor", "Qwen3VLFor", "Qwen3VLMoeFor", "Qwen3_5")
+BY_PIXELS = ("Qwen2VLFor", "Qwen2_5_VLFor", "Qwen3VLFor", "Qwen3VLMoeFor", "Qwen3_5")
 _STAMPED = 12.5  # tokens that a film's each counts as with the time stamps beside it (qwen3_vl.py get_max_video_tokens, until 0.12)
 _FILM_TOKENS = 25_165_824 // 2 // 32**2  # of Qwen3-VL: size.longest_edge of its films over two frames
 _SIZES = frozenset({"max_pixels", "min_pixels", "size", "images_kwargs", "videos_kwargs"})
@@ -55,7 +55,7 @@ def only_pixels(values: Mapping[str, str | bool], model: ModelSpec, version: str
     return (
         known
         and VERSIONS[version].minor >= _PIXELS_SINCE
-        and model.architecture.startswith(_BY_PIXELS)
+        and model.architecture.startswith(BY_PIXELS)
         and model.vision is not None
         and model.vision.token_side > 0
     )

@@ -114,9 +114,19 @@ def takes_text_only(model: ModelSpec, values: Values) -> bool:
         return False
     if values.get("--language-model-only"):
         return True
-    limits = _object(values.get("--limit-mm-per-prompt"))
+    return not kinds_taken(model, values)
+
+
+def kinds_taken(model: ModelSpec, values: Values) -> frozenset[str]:
+    """Of a model of more than text, what a request may bring beside it: image, video, audio."""
+    said = limits(values)
     kinds = {"image"} | ({"video"} if model.architecture.startswith(_FILMS) else set()) | ({"audio"} if model.architecture.startswith(_SOUNDS) else set())
-    return all(_count(limits.get(kind)) == 0 for kind in kinds)
+    return frozenset(kind for kind in kinds if _count(said.get(kind)) != 0)
+
+
+def limits(values: Values) -> Mapping[str, object]:
+    """How many of each kind a prompt may bring, where a command says so: a number, or an object of what is profiled."""
+    return _object(values.get("--limit-mm-per-prompt"))
 
 
 def _count(limit: object) -> object:

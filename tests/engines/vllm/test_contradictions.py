@@ -23,7 +23,8 @@ FROZEN = "vllm_0.33_arguments.jsonl"
 ROWS = json_lines(FROZEN)
 # Refused for what the ledger does not hold: the answer is `unknown`, never a start.
 NAMED = ("--watermark-config", "--use-replayssm", "--profiler-config", "--mm-encoder-attn-backend FOO")
-ELSEWHERE = (  # where the checkpoint, the drafter and the cache are read
+ELSEWHERE = (  # where the checkpoint, the drafter, the cache and the largest picture are read
+    "--disable-chunked-mm-input",
     *(f"--quantization {name}" for name in ("awq", "bitsandbytes", "fp8", "mxfp8", "int8", "experts_int8", "foo")),
     "--speculative-config",
     "--kv-cache-dtype nvfp4",
@@ -96,6 +97,48 @@ def asked_again() -> list[dict]:
     ]
     answers = ask(find_gpu("h100"), 8, questions)
     return [{"model": row["model"], "flags": row["flags"], "error": answer.get("error")} for row, answer in zip(ROWS, answers, strict=True)]
+
+
+WHOLE, IN_2048 = "--disable-chunked-mm-input", "--max-num-batched-tokens 2048"
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "version", "item"),
+    [
+        ("Qwen/Qwen3.6-35B-A3B", f"{WHOLE} --max-num-batched-tokens 10240 --limit-mm-per-prompt '{{\"image\": 4}}'", "0.24", 16_384),  # seen so
+        ("Qwen/Qwen3.6-35B-A3B", f"{WHOLE} --max-num-batched-tokens 16384", "0.24", 0),  # seen to start
+        ("Qwen/Qwen3.6-35B-A3B", IN_2048, "0.24", 0),
+        ("Qwen/Qwen3.6-35B-A3B", f"{WHOLE} {IN_2048} --language-model-only", "0.24", 0),
+        ("Qwen/Qwen3.6-35B-A3B", f'{WHOLE} {IN_2048} --limit-mm-per-prompt \'{{"image": 0, "video": 0}}\'', "0.14", 0),
+        ("Qwen/Qwen3-VL-8B-Instruct", f"{WHOLE} {IN_2048} --mm-processor-kwargs '{{\"max_pixels\": 1048576}}' --limit-mm-per-prompt.video 0", "0.33", 0),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", f"{WHOLE} --max-num-batched-tokens 16384 --max-model-len 32768", "0.33", 32_768),  # a film
+        ("Qwen/Qwen3-8B", f"{WHOLE} {IN_2048}", "0.33", 0),
+        ("google/gemma-4-31B-it", IN_2048, "0.33", 2496),  # its pictures are seen from both sides: never divided
+        ("google/gemma-4-31B-it", "", "0.33", 0),
+        ("google/gemma-4-31B-it", IN_2048, "0.19", 0),
+        ("google/gemma-4-E4B-it", IN_2048, "0.33", 0),
+    ],
+)
+def test_an_item_that_must_not_be_divided_fits_a_batch(model, flags, version, item):
+    messages = [text for text in refused(model, flags, version) if "Chunked MM" in text]
+    assert messages == [text for text in messages if f"max_tokens_per_mm_item ({item}) is larger than" in text]
+    assert bool(messages) is bool(item)
+
+
+@pytest.mark.parametrize(("words", "unsure"), [(WHOLE, [WHOLE]), (f"{WHOLE} --language-model-only", []), ("", [])])
+def test_where_nobody_knows_the_largest_item_no_batch_surely_holds_it(words, unsure):
+    server = find_server(f"vllm serve Qwen/Qwen3-ASR-1.7B {words} --max-model-len 2048")
+    plan = check(server, group_for(server, "h100", 1, "server"))
+    assert [part.flag for part in plan.not_covered] == unsure
+    assert (plan.verdict == "unknown") is bool(unsure)
+
+
+@pytest.mark.parametrize(("caching", "refused"), [("--enable-prefix-caching", True), ("--no-enable-prefix-caching", False)])
+def test_states_are_kept_at_the_ends_of_blocks_that_may_divide_a_picture(caching, refused):
+    server = find_server(f"vllm serve Qwen/Qwen3.5-27B {WHOLE} {caching} --max-model-len 4096 --max-num-batched-tokens 16384 --max-num-seqs 16")
+    told = [problem.message for problem in check(server, group_for(server, "h100", 1, "server")).problems]
+    assert [text for text in told if text.startswith("Chunked MM input is required")] == told
+    assert bool(told) is refused
 
 
 @pytest.mark.judge
