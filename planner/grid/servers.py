@@ -297,7 +297,7 @@ def servers(name: str, model: ModelSpec, machines: Machines, contexts: Sequence[
         gpu_memory_utilization=asked.gpu_memory_utilization,
         max_model_len=lengths,
         max_num_seqs=machines.max_num_seqs,
-        max_num_batched_tokens=np.maximum(asked.max_num_batched_tokens, lengths if model.is_encoder else 1),  # an encoder reads a text in one step
+        max_num_batched_tokens=np.maximum(asked.max_num_batched_tokens, lengths if model.is_encoder else rules.least_batch(model, VERSIONS[DEFAULT_VERSION])),
     )
     depth = max(len(item.stages) for item in ways)
     stages = [_stage([item.stages[min(number, len(item.stages) - 1)] for item in ways], way) for number in range(depth)]

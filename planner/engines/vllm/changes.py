@@ -8,9 +8,11 @@ from dataclasses import replace
 from planner.engines.alternatives import Market
 from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.dtypes import PLAIN_DTYPES
+from planner.engines.vllm.rules import least_batch
 from planner.engines.vllm.search import FEWEST_SEQS, evaluate
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.splits import cannot_split
+from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative
 from planner.facts.verdict import Verdict
@@ -72,8 +74,9 @@ def _single_changes(request: Request, choice: Choice) -> Iterator[tuple[str, Ser
     fewer = FEWEST_SEQS if choice.conservative.fits_states else blocks - blocks % FEWEST_SEQS or blocks  # a hybrid's sequences, one block each
     if 0 < fewer < config.max_num_seqs:
         yield f"--max-num-seqs {fewer}", replace(config, max_num_seqs=fewer), "fewer sequences at once"
-    if config.max_num_batched_tokens > 2048 and not request.model.is_encoder:
-        yield "--max-num-batched-tokens 2048", replace(config, max_num_batched_tokens=2048), "smaller batches"
+    batch = max(2048, least_batch(request.model, VERSIONS[config.vllm_version]))
+    if config.max_num_batched_tokens > batch and not request.model.is_encoder:
+        yield f"--max-num-batched-tokens {batch}", replace(config, max_num_batched_tokens=batch), "smaller batches"
     if not config.enforce_eager:
         yield "--enforce-eager", replace(config, enforce_eager=True), "no CUDA graphs"
     if config.kv_cache_dtype in PLAIN_DTYPES and not request.model.is_encoder:

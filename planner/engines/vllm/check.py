@@ -87,6 +87,8 @@ def default_config(model: ModelSpec, group: GpuGroup, values: Mapping[str, str |
         batch = max(batch, config.max_model_len)
     if "--max-num-seqs" not in values and "--max-num-batched-tokens" in values:
         seqs = min(seqs, config.max_num_batched_tokens)
+    if VERSIONS[version].minor >= rules.WHOLE_BY_DEFAULT:
+        batch = max(batch, rules.least_batch(model, VERSIONS[version]))
     if "--max-num-seqs" in values:
         batch = min(batch, config.max_num_seqs * config.max_model_len)
     if model.is_encoder:

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from planner.engines.vllm.engine_args import EngineArgs, Refused
 from planner.engines.vllm.overhead import pictures_in_a_film
 from planner.engines.vllm.pictures import BY_PIXELS, FLAG, only_pixels
+from planner.engines.vllm.rules import GEMMA4_FILM, is_gemma4, least_batch
 from planner.engines.vllm.served import kinds_taken, limits, takes_text_only
 from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.versions import VERSIONS
 from planner.facts.model import ModelSpec
 
 OF_PICTURES = ("--mm-processor-cache-gb", "--mm-shm-cache-max-object-size-mb", "--mm-encoder-fp8-scale-save-margin", "--video-pruning-rate")
@@ -17,8 +19,6 @@ OF_PICTURES = ("--mm-processor-cache-gb", "--mm-shm-cache-max-object-size-mb", "
 WHOLE_ITEMS = "--disable-chunked-mm-input"
 WHOLE_ITEMS_OR_STATES = 16  # since when states are not kept at the ends of blocks with it (config/vllm.py validate_block_size)
 _OBJECT_DEFAULT_MB = 128  # mm_shm_cache_max_object_size_mb
-_GEMMA4_FILM = 32 * (70 + 2 + 6)  # tokens: frames, those of each, its marks and its time stamp (gemma4_mm.py get_mm_max_tokens_per_item, 0.19 to 0.33)
-_GEMMA4_WHOLE = 20  # since when its items are never divided (is_mm_prefix_lm); 0.22 raises a batch that nobody said for it (arg_utils.py)
 
 
 def inputs(asked: EngineArgs) -> Refused:
@@ -52,8 +52,8 @@ def inputs(asked: EngineArgs) -> Refused:
 
 def _whole_items(asked: EngineArgs) -> Refused:
     """Items that must come in one batch (v1/core/encoder_cache_manager.py compute_mm_encoder_budget, 0.11 to 0.33; platforms/cuda.py check_and_update_config)."""
-    prefix = asked.model.bidirectional_images and _is_gemma4(asked.model) and asked.minor >= _GEMMA4_WHOLE and "--max-num-batched-tokens" in asked.values
-    if not prefix and not asked.values.get(WHOLE_ITEMS):
+    anyway = "--max-num-batched-tokens" in asked.values and least_batch(asked.model, VERSIONS[asked.config.vllm_version]) > 1
+    if not anyway and not asked.values.get(WHOLE_ITEMS):
         return
     item, batch = largest_item(asked.values, asked.model, asked.config), asked.config.max_num_batched_tokens
     if item is not None and item > batch:
@@ -69,17 +69,13 @@ def largest_item(values: Mapping[str, str | bool], model: ModelSpec, config: Ser
     kinds, vision = kinds_taken(model, values), model.vision
     if any(isinstance(limit, dict) and not set(limit) <= {"count"} for limit in limits(values).values()):
         return None
-    if _is_gemma4(model) and "video" in kinds:
-        return _GEMMA4_FILM
+    if is_gemma4(model) and "video" in kinds:
+        return GEMMA4_FILM
     films_known = "video" not in kinds or model.architecture.startswith(BY_PIXELS)
     sizes_known = FLAG not in values or only_pixels(values, model, config.vllm_version)
     if vision is None or "image" not in kinds or "audio" in kinds or not films_known or not sizes_known:
         return None
     return max(vision.tokens_per_item * pictures_in_a_film(vision, config), vision.counted_tokens)
-
-
-def _is_gemma4(model: ModelSpec) -> bool:
-    return model.architecture.startswith("Gemma4For")
 
 
 _OPTIONS = {"image": ("width", "height"), "video": ("num_frames", "width", "height"), "audio": ("length",)}

@@ -153,6 +153,7 @@ def _why_batch(request: Request, choice: Choice, undone: Undone) -> Why:
     if model.is_encoder:
         return Why("an encoder reads each text in one step")
     default, _ = rules.default_batches(request.group.gpu, request.group.total_bytes, VERSIONS[config.vllm_version])
+    default = max(default, rules.least_batch(model, VERSIONS[config.vllm_version]))
     if config.max_num_batched_tokens != default:
         if claimed := _claimed(request, choice, undone(max_num_batched_tokens=default), setting):
             return Why(f"vLLM's default of {tokens(default)} {claimed.text}", claimed.claim)

@@ -64,13 +64,14 @@ def sizes(request: Request) -> list[Sizes]:
     batch, most = rules.default_batches(request.group.gpu, request.group.total_bytes, release)
     if model.is_encoder:  # a text is read in one step (config/scheduler.py: no chunked prefill)
         batch = max(batch, pins.max_model_len or request.context or model.max_position_embeddings)
+    batch = max(batch, least := rules.least_batch(model, release))
     seqs = pins.max_num_seqs or request.users or min(most, FEWEST_SEQS)
     tried = [(pins.max_num_batched_tokens or batch, seqs)]
     if not model.is_encoder:
         for smaller, fewer in ((2048, FEWEST_SEQS), (1024, 4), (512, 1)):
             if smaller < 2048 and model.has_state:
                 smaller = 2048  # noqa: PLW2901 - only the sequences shrink
-            own = (pins.max_num_batched_tokens or min(batch, smaller), pins.max_num_seqs or request.users or min(most, fewer))
+            own = (pins.max_num_batched_tokens or max(least, min(batch, smaller)), pins.max_num_seqs or request.users or min(most, fewer))
             tried += [own] if own[0] >= own[1] else []
     return [Sizes(level, *pair) for level, pair in enumerate(dict.fromkeys(tried))]
 

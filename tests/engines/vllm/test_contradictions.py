@@ -13,8 +13,10 @@ from conftest import DATA, config_model, json_lines
 
 from planner.catalogue.load import find_gpu
 from planner.engines.vllm.check import default_config, value_problems
+from planner.engines.vllm.choice import Request
 from planner.engines.vllm.command import read_settings
 from planner.engines.vllm.flags import parse_flags
+from planner.engines.vllm.search import sizes
 from planner.engines.vllm.served import as_served
 from planner.facts.hardware import GpuGroup
 from planner.questions.check import check, find_server, group_for
@@ -123,6 +125,15 @@ def test_an_item_that_must_not_be_divided_fits_a_batch(model, flags, version, it
     messages = [text for text in refused(model, flags, version) if "Chunked MM" in text]
     assert messages == [text for text in messages if f"max_tokens_per_mm_item ({item}) is larger than" in text]
     assert bool(messages) is bool(item)
+
+
+def test_a_planned_batch_holds_an_item_that_is_never_divided():
+    spec = config_model("google/gemma-4-31B-it")
+    for count in (1, 4):
+        tried = sizes(Request(model=spec, group=GpuGroup(gpu=find_gpu("a100-80gb"), count=count)))
+        assert {size.max_num_batched_tokens for size in tried} == {2496}
+    group = GpuGroup(gpu=find_gpu("a100-80gb"), count=1)
+    assert [default_config(spec, group, {}, version).max_num_batched_tokens for version in ("0.21", "0.22")] == [2048, 2496]
 
 
 @pytest.mark.parametrize(("words", "unsure"), [(WHOLE, [WHOLE]), (f"{WHOLE} --language-model-only", []), ("", [])])
