@@ -61,15 +61,19 @@ def table(releases: Mapping[str, Mapping[str, Entry]]) -> dict[str, object]:
             flags[flag]["since"] = first
         if earlier := changes(flag, entry, [(version, its) for version, its in history if its]):
             flags[flag]["earlier"] = earlier
-    spelled = {name for flag, entry in releases[newest].items() for name in names(flag, entry)}
-    known = {name for entry in flags.values() for change in entry.get("earlier", ()) for name in change[1].get("also") or ()}
     first: dict[str, str] = {}
     last: dict[str, str] = {}
     for version in order:
-        gone = {name for flag, entry in releases[version].items() for name in names(flag, entry) if name.startswith("--")} - spelled - known
+        gone = {name for name in lost(releases[newest], releases[version]) if name.startswith("--")}
         last |= dict.fromkeys(gone, version)
         first |= dict.fromkeys(gone - first.keys(), version)
     return contents(flags, last, {flag: version for flag, version in first.items() if version != order[0]})
+
+
+def lost(newest: Mapping[str, Entry], older: Mapping[str, Entry]) -> set[str]:
+    """Spellings of an older release's flags that are none of the newest's, whichever of these is spelled so today."""
+    twins = {found[0] for flag, entry in newest.items() if (found := twin(flag, entry, older))}
+    return {name for flag, entry in older.items() if flag not in twins for name in names(flag, entry)}
 
 
 def changes(flag: str, newest: Entry, history: Sequence[tuple[str, tuple[str, Entry]]]) -> list[list[object]]:

@@ -316,8 +316,10 @@ def judged(checked: Checked) -> facts.Plan:
             service=process,
             problems=checked.problems,
             not_covered=checked.not_covered,
+            warnings=checked.remarks,
             requirements_met=False,
         )
     server = Placed(name=name, plan=checked.plan, gpus=tuple(range(config.parallel.world_size_across_dp)))
     plan = with_parts(_plan_of(server, process), config, checked.not_covered)
-    return replace(plan, verdict=checked.verdict, problems=checked.problems, not_covered=checked.not_covered, own=checked)
+    warnings = (*checked.remarks, *plan.warnings)
+    return replace(plan, verdict=checked.verdict, problems=checked.problems, not_covered=checked.not_covered, warnings=warnings, own=checked)

@@ -56,6 +56,8 @@ class Checked:
     not_covered: tuple[NotCovered, ...] = ()
     starts_anyway: bool = False
     """Whether it starts with all that the parts outside the ledger may take at most."""
+    remarks: tuple[Warn, ...] = ()
+    """What an answer says whether or not there is a plan."""
     build: str = ""
     """The version that runs, where what the nearest release refuses is all that stands against it and the version is no release."""
 

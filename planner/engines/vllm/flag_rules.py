@@ -16,12 +16,13 @@ from planner.facts.record import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FlagFault:
-    """A word of a command that this release does not take; `gone` where an earlier one did."""
+    """A word of a command that this release does not take; `earlier` where one before those that are known here may have."""
 
     flag: str
     message: str
     fix: str
     value: bool = False  # whether the value is at fault, not the flag
+    earlier: bool = False
 
 
 Values = Mapping[str, str | bool]

@@ -32,6 +32,7 @@ SUCCESSORS = {
     "--override-pooler-config": "--pooler-config",
     "--enable-reasoning": "--reasoning-parser alone",
     "--num-redundant-experts": "--eplb-config",
+    "--disable-log-requests": "nothing: requests are logged with --enable-log-requests only",
     "--swap-space": "nothing: preempted requests are recomputed; --kv-offloading-size keeps cache in main memory",
     "--calculate-kv-scales": "nothing: scales come from the checkpoint",
     "--num-scheduler-steps": "nothing: steps are scheduled asynchronously",
@@ -248,17 +249,31 @@ def _is_number(word: str) -> bool:
     return re.fullmatch(r"-\d+|-\d*\.\d+", word) is not None  # argparse's own rule
 
 
+def _taken_in(name: str) -> list[str]:
+    """The releases whose parser takes a spelling, as a flag's own or beside it."""
+    table, order = flag_table(), list(VERSIONS)
+    last, first = table["last_known_in"].get(name), table["first_known_in"].get(name, order[0])
+    taken = set(order[order.index(first) : order.index(last) + 1]) if last else set()
+    for flag, entry in table["flags"].items():
+        ever = (flag, *entry.get("also", ()), *(other for _, keys in entry.get("earlier", ()) for other in keys.get("also") or ()))
+        if name not in ever:
+            continue
+        since = order.index(entry.get("since", order[0]))
+        taken |= {release for number, release in enumerate(order) if number >= since and name in (flag, *(_as_of(entry, number).get("also") or ()))}
+    return [release for release in order if release in taken]
+
+
 def _unknown(name: str, version: str) -> FlagFault | None:
     """Why a release does not take a flag: it came later, it is gone, or it never was."""
-    order = list(VERSIONS)
-    since = flag_table()["flags"].get(known_flags().get(name, ""), {}).get("since")
-    if since and order.index(version) < order.index(since):
-        return FlagFault(name, f"{name} came with vLLM {since}; this is {version}", f"leave it out or use {since}")
-    last, successor = flag_table()["last_known_in"].get(name), SUCCESSORS.get(name, "")
+    order, taken, successor = list(VERSIONS), _taken_in(name), SUCCESSORS.get(name, "")
+    last = next((release for release in reversed(taken) if order.index(release) < order.index(version)), None)
+    if last is None and taken:
+        here = [spelling for spelling in flag_table()["flags"].get(known_flags().get(name, ""), {}).get("off", ()) if spelling in spellings(version)]
+        return FlagFault(name, f"{name} came with vLLM {taken[0]}; this is {version}", " or ".join(here) or f"leave it out or use {taken[0]}")
     if last or successor:
         when = f"vLLM {version} no longer knows {name}" + (f" (last in {last})" if last else "")
         fix = successor.replace("nothing", "leave it out", 1) if successor.startswith("nothing") else f"use {successor}" if successor else "leave it out"
-        return FlagFault(name, when, fix)
+        return FlagFault(name, when, fix, earlier=True)
     if (short := re.fullmatch(r"(-[a-z]+)(\d+)", name)) and short[1] in known_flags():
         return FlagFault(name, f"vLLM {version} has no flag {name}", f"{short[1]} {short[2]}")
-    return FlagFault(name, f"vLLM {version} has no flag {name[:100]}", did_you_mean(name, known_flags()) or "leave it out")
+    return FlagFault(name, f"vLLM {version} has no flag {name[:100]}", did_you_mean(name, spellings(version)) or "leave it out", earlier=True)

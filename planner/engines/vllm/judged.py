@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,15 +10,17 @@ from planner.engines.vllm.check import Checked, check
 from planner.engines.vllm.command import settings_said
 from planner.engines.vllm.flag_rules import FlagFault
 from planner.engines.vllm.flags import parse_flags
+from planner.engines.vllm.not_covered import harmless
 from planner.engines.vllm.rules import default_batches
 from planner.engines.vllm.settings import COMMAND
 from planner.engines.vllm.speculation import FLAG, FLAGS
-from planner.engines.vllm.versions import FEWER_SEQUENCES, TOKENS_BY_REQUESTS, VERSIONS, is_before, is_release, nearest_version
+from planner.engines.vllm.versions import FEWER_SEQUENCES, OLDEST, OLDEST_VERSION, TOKENS_BY_REQUESTS, VERSIONS, is_before, is_release, nearest_version
 from planner.errors import BadValueError, PlannerError
 from planner.facts.command import Command
 from planner.facts.not_covered import NotCovered
 from planner.facts.plan import Problem
 from planner.facts.settings import Kind
+from planner.facts.verdict import Warn
 from planner.text import shown
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ _MATTERS = ("--model", *(setting.flag for setting in COMMAND if setting.kind is 
 
 def read_command(command: Command) -> Command:
     """The command with its model and settings, as the parser of its release reads them."""
-    values, model, faults = _parsed(command)
+    values, model, faults, _ = _parsed(command)
     settings, refused = settings_said(values)
     problems = [Problem(code="bad-value" if fault.value else "unknown-flag", message=fault.message, fix=fault.fix) for fault in faults]
     problems += [Problem(code="bad-value", message=message, fix=f"correct {flag}") for flag, message in refused.items()]
@@ -42,7 +44,7 @@ def read_command(command: Command) -> Command:
 
 def judge(command: Command, group: GpuGroup, catalogue: Catalogue) -> Checked:
     """Check one server's command on a machine. Raises PlannerError for one that names no model, or whose settings only its shell knows."""
-    values, model, faults = _parsed(command)
+    values, model, faults, older = _parsed(command)
     _refuse_unresolved(command, values, model)
     if not model and faults and faults[0].flag == "--config":
         raise PlannerError(faults[0].message, faults[0].fix)
@@ -67,11 +69,26 @@ def judge(command: Command, group: GpuGroup, catalogue: Catalogue) -> Checked:
         repo=source.repo,
         argv=(*PROGRAM, *command.words),
         version=release,
-        unknown=(*((made.missing,) if made and made.missing else ()), *_more_sequences(command, values, group)),
+        unknown=(*((made.missing,) if made and made.missing else ()), *_more_sequences(command, values, group), *_of_an_older(older, command)),
         env=dict(command.env),
         market=source.market,
     )
+    if is_before(command.version or "", (OLDEST, 0)):
+        checked = replace(checked, remarks=(_read_as(older, command.version or ""),))
     return _as_counted(_as_built(checked, command.version), command.version or "")
+
+
+def _read_as(older: Sequence[FlagFault], version: str) -> Warn:
+    """That a release is older than those that are known here, and which of its flags count for nothing."""
+    idle = [fault.flag for fault in older if fault.flag in harmless()["earlier"]]
+    flags = f"; {', '.join(idle)}: {'flags' if idle[1:] else 'a flag'} of earlier releases that moved no memory" if idle else ""
+    return Warn(code="older-release", message=f"vLLM {shown(version, 60)} is read as {OLDEST_VERSION}, the oldest release that is known here{flags}")
+
+
+def _of_an_older(older: Sequence[FlagFault], command: Command) -> tuple[NotCovered, ...]:
+    """Flags that a release before those that are known here may have had."""
+    what = f"what vLLM {shown(command.version or '', 60)} makes of it"
+    return tuple(NotCovered(flag=fault.flag, what=what, effect="either") for fault in older if fault.flag not in harmless()["earlier"])
 
 
 def _more_sequences(command: Command, values: Mapping[str, str | bool], group: GpuGroup) -> tuple[NotCovered, ...]:
@@ -101,12 +118,14 @@ def _as_counted(checked: Checked, version: str) -> Checked:
     return replace(checked, plan=replace(checked.plan, choice=counted_by_requests(checked.plan.choice)))
 
 
-def _parsed(command: Command) -> tuple[dict[str, str | bool], str, list[FlagFault]]:
-    """Values by flag, the model or nothing, and what the parser refuses."""
+def _parsed(command: Command) -> tuple[dict[str, str | bool], str, list[FlagFault], list[FlagFault]]:
+    """Values by flag, the model or nothing, what the parser refuses, and flags that it may refuse because it is of a later release than the command."""
     release = nearest_version(command.version or "").name
     rust = dict(command.env).get("VLLM_USE_RUST_FRONTEND", "0") not in ("0", "")
     values, positional, faults = parse_flags(command.words, release, unresolved=command.unresolved, here=not command.contained, rust=rust)
-    return values, str(positional[0] if positional else values.get("--model", "")), faults
+    older = [fault for fault in faults if fault.earlier and is_before(command.version or "", (OLDEST, 0))]
+    faults = [fault for fault in faults if fault not in older]
+    return values, str(positional[0] if positional else values.get("--model", "")), faults, older
 
 
 def _refuse_unresolved(command: Command, values: Mapping[str, str | bool], model: str) -> None:

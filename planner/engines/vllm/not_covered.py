@@ -124,9 +124,13 @@ ALIASES = {
 
 
 class Harmless(TypedDict):
-    """harmless.json: flags by why they move no memory, parts by the flag that they belong to, environment variables by why."""
+    """harmless.json: flags by why they move no memory, parts by the flag that they belong to, environment variables by why.
+
+    `earlier`: flags of releases before those that are known here, which moved none either and left the engine what it is.
+    """
 
     comment: str
+    earlier: list[str]
     flags: dict[str, list[str]]
     parts: dict[str, list[str]]
     environment: dict[str, list[str]]

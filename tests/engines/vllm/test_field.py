@@ -60,3 +60,22 @@ def test_kv_cache_is_inside_the_interval_and_a_gib_of_it_holds_the_tokens_that_t
 def test_since_0_20_1_a_hybrid_counts_its_tokens_by_requests(version, requests, models):
     memory = judged(CASES["qwen35-122b-gptq-pro6000-4096"] | {"vllm_version": version}).memory
     assert (memory["kv_cache_tokens"] == int(memory["max_concurrency"] * 8192)) is requests
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict", "said"),
+    [
+        ("", "starts", "is read as 0.11, the oldest release that is known here"),
+        ("--enable-reasoning --use-v2-block-manager", "starts", "; --enable-reasoning, --use-v2-block-manager: flags of earlier releases that moved no memory"),
+        ("--disable-log-requests", "starts", "known here"),
+        ("--num-scheduler-steps 8", "unknown", "--num-scheduler-steps: what vLLM 0.8.5 makes of it"),
+        ("--optimization-level 2", "does_not_start", "is read as 0.11"),  # it came later
+        ("--gpu-memory-utilization 1.5", "does_not_start", "is read as 0.11"),
+    ],
+)
+def test_a_release_older_than_the_oldest_known_has_flags_that_this_has_not(words, verdict, said):
+    case = {"command": f"vllm serve Qwen/Qwen3-0.6B --max-model-len 4096 {words}", "gpu": "rtx4090", "count": 1, "host": "server"}
+    old, known = judged(case | {"vllm_version": "0.8.5"}), judged(case | {"vllm_version": "0.11.0"})
+    assert (old.verdict, sum(warn.code == "older-release" for warn in old.warnings)) == (verdict, 1)
+    assert any(said in warn.message for warn in old.warnings)
+    assert not any(warn.code == "older-release" for warn in known.warnings)

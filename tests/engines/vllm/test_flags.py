@@ -16,7 +16,8 @@ from command_cases import kinds, mutations
 from conftest import ROOT
 from judges import judge_venv
 
-from planner.engines.vllm.flags import flag_table, parse_flags
+from benchmarks.flags import table
+from planner.engines.vllm.flags import _unknown, flag_table, parse_flags, spellings
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError
 
@@ -95,6 +96,43 @@ def test_a_level_is_a_key_of_the_compilation_before_0_12(words, level):
 def test_a_level_is_a_flag_of_its_own_since_0_12():
     assert parse_flags(["a/b", "-O3"], "0.12") == ({"--optimization-level": "3"}, ["a/b"], [])
     assert "came with vLLM 0.12" in parse_flags(["a/b", "--optimization-level", "3"], "0.11")[2][0].message
+
+
+@pytest.mark.parametrize(
+    ("flag", "version", "message", "fix"),
+    [
+        ("--disable-log-requests", "0.11", "", ""),
+        ("--disable-log-requests", "0.16", "", ""),
+        ("--disable-log-requests", "0.17", "no longer knows --disable-log-requests (last in 0.16)", "leave it out"),
+        ("--disable-log-requests", "0.33", "", ""),  # which is --no-enable-log-requests now
+        ("--disable-mfu-metrics", "0.32", "--disable-mfu-metrics came with vLLM 0.33; this is 0.32", "--no-enable-mfu-metrics"),
+        ("--enable-mfu-metrics", "0.11", "--enable-mfu-metrics came with vLLM 0.14; this is 0.11", "leave it out or use 0.14"),
+    ],
+)
+def test_a_spelling_is_told_by_the_releases_that_took_it(flag, version, message, fix):
+    (fault,) = parse_flags(["a/b", flag], version)[2] or [None]
+    assert (message in fault.message and fix in fault.fix) if message else fault is None
+
+
+@pytest.mark.parametrize("version", ["0.20", "0.32"])
+def test_no_word_is_told_to_be_meant_by_itself(version):
+    """Of every spelling that any release takes."""
+    known = flag_table()
+    words = {name for flag, entry in known["flags"].items() for name in (flag, *entry.get("also", ()))} | set(known["last_known_in"])
+    for word in sorted(words - set(spellings(version))):
+        fault = _unknown(word, version)
+        assert fault
+        assert f"mean {word}?" not in fault.fix
+        assert f" {word}," not in fault.fix
+
+
+def test_a_flag_that_is_gone_is_told_though_another_is_spelled_so_today():
+    """benchmarks/flags.py, of three releases."""
+    first = {"--quiet": {"takes": 0, "off": ["--no-quiet"], "also": ["--no-quiet"]}, "--log": {"takes": 0, "off": ["--no-log"], "also": ["--no-log"]}}
+    last = {"--log": {"takes": 0, "off": ["--no-log", "--quiet"], "also": ["--no-log", "--quiet"]}}
+    made = table({"0.1": first, "0.2": {"--log": first["--log"]}, "0.3": last})
+    assert made["last_known_in"] == {"--no-quiet": "0.1", "--quiet": "0.1"}
+    assert made["flags"]["--log"]["earlier"] == [["0.3", {"also": ["--no-log"], "off": ["--no-log"]}]]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
