@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from planner.facts.attention import Attention, CacheKind, CompressedCache, LatentAttention, cache_kind, has_sinks, window
-from planner.facts.modules import Module, Tensor
+from planner.facts.modules import Linear, Module, Role, Tensor
 from planner.facts.record import dataclass
 
 
@@ -117,6 +117,16 @@ class ModelSpec:
     def has_state(self) -> bool:
         """Whether any layer keeps a recurrent state."""
         return any(cache_kind(cache) is CacheKind.STATE for cache in self.caches)
+
+    @cached_property
+    def delta_columns(self) -> tuple[int, int]:
+        """Columns that a layer of the gated delta rule projects its input to (q, k, v and z), and those of its values; none where it has no such layer."""
+        for group in self.layers:
+            linears = [module for module in group.modules if isinstance(module, Linear)]
+            if projection := next((linear for linear in linears if linear.role is Role.DELTA), None):
+                values = next(linear.inputs.size for linear in linears if linear.name.endswith("linear_attn.out_proj"))
+                return sum(axis.size for axis in projection.outputs), values
+        return 0, 0
 
     @cached_property
     def has_window(self) -> bool:

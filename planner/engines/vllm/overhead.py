@@ -43,8 +43,15 @@ def _shift(outlook: Outlook, residual_gib: float) -> int:
 
 
 def forward_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole:
-    """Peak of one dense layer on one batch: gate, up and their product on a rank, and four hidden states. Derived from shapes."""
-    width = 0 if model.experts_per_token else 3 * model.intermediate_size // config.tensor_parallel_size
+    """Peak of one dense layer on one batch: gate, up and their product on a rank, and four hidden states. Derived from shapes.
+
+    A layer of the gated delta rule holds what it projects, what comes of it, z again and their norm, with ranks that sum the result a fifth hidden
+    state (layers/mamba/gdn_linear_attn.py forward_cuda, _output_projection): more than that where the MLPs are experts.
+    """
+    ranks, (projected, values) = config.tensor_parallel_size, model.delta_columns
+    width = 0 if model.experts_per_token else 3 * model.intermediate_size // ranks
+    if projected:
+        width = maximum(width, (projected + 3 * values) // ranks + where(ranks == 1, 0, model.hidden_size))
     return config.max_num_batched_tokens * (width + 4 * model.hidden_size) * 2
 
 
@@ -304,7 +311,8 @@ def beside_torch(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outl
 def overhead(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool = True, columns: int = 0) -> Overhead[Whole]:
     """Everything beside weights, buffers and KV cache on one rank; graphs only where this version reserves them. `columns`: kept.workspace_columns."""
     model, config = shapes.model, shapes.config
-    reserved, kept = reserves_graphs(model, config, on), kept_segments(shapes, on, outlook)
+    again = benchmarked_embedding(model, config, outlook, last_stage=last_stage)
+    reserved, kept = reserves_graphs(model, config, on), kept_segments(shapes, on, outlook, again)
     peak = kept + maximum(0, activation(shapes, on, outlook, last_stage=last_stage) + minimum(0, beside := beside_torch(config, on, outlook)))
     none = 0 * peak
     graphs = cuda_graphs(model, config, on, outlook) + none

@@ -63,7 +63,7 @@ def test_the_workspace_is_counted_with_the_graphs_of_the_first_runner_that_hold_
 
 def test_segments_stay_reserved_from_0_27_to_0_30_where_a_tower_was_profiled():
     def kept(version, outlook=Outlook.EXPECTED, asked=None, **changed):
-        return kept_segments(Shapes(asked or seeing(), config(**({"vllm_version": version} | FIRST | changed))), on(), outlook)
+        return kept_segments(Shapes(asked or seeing(), config(**({"vllm_version": version} | FIRST | changed))), on(), outlook, 7)
 
     batch = 2048 * (3 * 3000 + 4 * 1000) * 2  # what a batch's tensors take
     assert [minor for minor in range(24, 34) if kept(f"0.{minor}")] == [27, 28, 29, 30]
@@ -73,6 +73,15 @@ def test_segments_stay_reserved_from_0_27_to_0_30_where_a_tower_was_profiled():
     assert kept("0.27", Outlook.CONSERVATIVE, skip_mm_profiling=True) == kept("0.27", Outlook.CONSERVATIVE, asked=seeing(vision=None)) == 0
     experts = seeing(experts_per_token=4, expert_intermediate=1500)
     assert kept("0.27", Outlook.CONSERVATIVE, asked=experts) > kept("0.27", asked=experts) == 2048 * 4 * 1000 * 2
+
+
+@pytest.mark.parametrize(
+    ("version", "outlook", "expected"), [("0.26", Outlook.CONSERVATIVE, 0), ("0.29", Outlook.EXPECTED, 0), ("0.29", Outlook.CONSERVATIVE, 7)]
+)
+def test_a_hybrid_may_leave_the_second_embedding_reserved(version, outlook, expected):
+    hybrid = config_model("Qwen/Qwen3-Next-80B-A3B-Instruct")
+    assert kept_segments(Shapes(hybrid, config(vllm_version=version)), on(), outlook, 7) == expected
+    assert kept_segments(Shapes(seeing(vision=None), config(vllm_version=version)), on(), outlook, 7) == 0
 
 
 def test_the_workspace_lies_in_segments_that_stay_reserved_if_it_is_no_larger(coefficients):  # noqa: F811

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from conftest import gpu
+from conftest import config_model, gpu
 from conftest import small_model as model
 
 from planner.architecture.towers import held
@@ -105,6 +105,14 @@ def test_a_layer_holds_gate_up_and_their_product_on_its_rank_and_four_hidden_sta
     assert overhead.forward_activation(model(), BATCH) == 2048 * (3 * 3000 + 4 * 1000) * 2 == 53_248_000
     assert overhead.forward_activation(model(), config(tensor_parallel_size=2)) == 2048 * (4500 + 4000) * 2 == 34_816_000
     assert overhead.forward_activation(model(**MOE), BATCH) == 2048 * 4000 * 2 == 16_384_000  # its MLPs are the experts' workspace
+
+
+def test_a_layer_of_the_gated_delta_rule_holds_what_it_projects_three_times_its_values_and_a_fifth_hidden_state_where_ranks_sum():
+    net = config_model("Qwen/Qwen3.5-35B-A3B")  # keys and queries of 2048 columns, values and z of 4096
+    assert net.delta_columns == (12_288, 4096)
+    assert overhead.forward_activation(net, BATCH) == 2048 * (12_288 + 3 * 4096 + 4 * 2048) * 2
+    assert overhead.forward_activation(net, config(tensor_parallel_size=2)) == 2048 * (6144 + 3 * 2048 + 5 * 2048) * 2
+    assert model(**MOE).delta_columns == (0, 0)
 
 
 def test_the_forward_pass_of_code_llama_is_what_its_log_says():
