@@ -229,8 +229,9 @@ def _quantization_section(methods: Mapping[str, str], config: Config, text_confi
         for key in ("quantization_config", "compression_config"):
             if section.has(key):
                 own_section = section.section(key)
-                method = own_section.text("quant_method", default="")
-                own = {"quant_method": methods[method], "expert_dtype": config.data.get("expert_dtype")} if method in methods else {}
+                method, layout = (own_section.text(key, default="") for key in ("quant_method", "format"))
+                meant = methods.get(method) or methods.get(f"{method}/{layout}")
+                own = {"quant_method": meant, "expert_dtype": config.data.get("expert_dtype")} if meant else {}
                 return Config({**own_section.data, **own}, own_section.path)
     return Config({}, config.path)
 

@@ -30,7 +30,7 @@ class Family:
     tied_by_text: bool = False  # the text_config decides whether head and embedding are tied, not the whole config
     defaults: Mapping[str, object] = field(default_factory=dict)
     rope: Rope = rope.rope_tables
-    methods: Mapping[str, str] = field(default_factory=dict)  # what a quant_method means for it, where not what it says
+    methods: Mapping[str, str] = field(default_factory=dict)  # what a quant_method (or one and its format) means for it, where not what it says
     head: bool = True
     words: bool = True  # whether it embeds words itself
     attends: bool = True  # whether any layer has attention heads

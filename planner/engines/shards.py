@@ -84,7 +84,8 @@ def linear_bytes(linear: Linear, tp: int, dtype_bits: int, *, merged_cut: bool =
     parts = [axis_size(axis, tp) for axis in linear.outputs]
     if any(axis.split is Split.GROUPS and axis.units % tp for axis in linear.outputs):
         parts = [sum(parts)]  # with a group that is replicated it is no fused layer (mamba_mixer2.py)
-    parts[-1] += -sum(parts) % linear.rows_multiple
+    if padding := -sum(parts) % linear.rows_multiple:
+        parts.append(padding)  # a part of its own, with scales of its own
     _check_groups(linear.name, linear.storage, columns, sum(parts))
     _check_blocks(linear, tp, columns, parts, merged_cut=merged_cut)
     bias = sum(parts) * dtype_bits // 8 if linear.bias else 0

@@ -149,7 +149,7 @@ FAMILIES: Mapping[str, Family] = {
     "KimiK3MTPModel": replace(
         _layered(kimi_linear.kimi_linear, drafters.DEEPSEEK, "kimi", like=replace(LLAMA, rope=rope.no_rope), adjust=drafters.plain_residuals),
         renamed=KIMI_LINEAR.renamed,
-        methods={"compressed-tensors": "mxfp4"},
+        methods={"compressed-tensors/mxfp4-pack-quantized": "mxfp4"},
     ),
     "MiniMaxM3MTP": replace(_layered(minimax_m3.minimax_m3, drafters.MINIMAX, "minimax", adjust=drafters.all_sparse), head=True),
     "DeepSeekV4MTPModel": replace(

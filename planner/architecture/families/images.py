@@ -51,7 +51,7 @@ FAMILIES: Mapping[str, Family] = {
     "MiniMaxM3SparseForConditionalGeneration": replace(MINIMAX_M3, tower=minimax_m3.minimax_m3_vision),
     "KimiVLForConditionalGeneration": replace(DEEPSEEK, tower=glm_kimi.kimi_vision, name="kimi"),
     "KimiK25ForConditionalGeneration": Family(layers=DEEPSEEK.layers, rope=rope.latent_rope, tower=glm_kimi.kimi_vision, name="kimi"),
-    "KimiK3ForConditionalGeneration": replace(KIMI_LINEAR, tower=glm_kimi.kimi_vision, methods={"compressed-tensors": "mxfp4"}),
+    "KimiK3ForConditionalGeneration": replace(KIMI_LINEAR, tower=glm_kimi.kimi_vision, methods={"compressed-tensors/mxfp4-pack-quantized": "mxfp4"}),
     "Cohere2VisionForConditionalGeneration": by_type(projectors.cohere2_vision, "cohere"),
     "Lfm2VlForConditionalGeneration": by_type(projectors.lfm2_vl, "lfm"),
     "AriaForConditionalGeneration": Family(layers=experts.aria, tower=projectors.aria, pipeline=False, name="aria"),

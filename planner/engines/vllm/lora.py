@@ -200,6 +200,8 @@ def _rows(modules: Iterable[Module], known: Wrapped, parallel: Parallel, lora: L
                 yield _experts_rows(module, parallel, lora, known) if experts else 0
             case Tensor(role=TensorRole.EMBEDDING) if known.embedding and module.axes[0].split is Split.VOCAB:
                 yield sum(axis.size for axis in module.axes) + added
+            case Tensor(name="score", axes=(rows, columns)):  # a linear layer in 32 bits (models/adapters.py as_seq_cls_model)
+                yield rows.size + columns.size
             case Tensor() if name in ("conv1d", "conv") and len(module.axes) == 2:
                 convolutions.setdefault(name, []).append(module)  # a column-parallel layer in vLLM
             case Tensor():

@@ -60,7 +60,7 @@ def test_releases_differ():
     [
         (QWEN3, {"max_lora_rank": 17}, {}, "0.33", UnsupportedError, "max_lora_rank (17) must be one of (1, 8, 16"),
         (QWEN3, {"max_lora_rank": 1}, {}, "0.11", UnsupportedError, "max_lora_rank (1) must be one of (8, 16"),
-        ("deepseek-ai/DeepSeek-V3.2", {}, {}, "0.33", UnsupportedError, "LoRA is not supported for DeepseekV32ForCausalLM"),
+        ("stepfun-ai/step3", {}, {}, "0.33", UnsupportedError, "LoRA is not supported for Step3VLForConditionalGeneration"),
         ("openai/gpt-oss-20b", {}, {}, "0.11", UnsupportedError, "LoRA is not supported for GptOssForCausalLM"),
         (QWEN3, {"max_lora_rank": 1, "fully_sharded": True}, {"tensor_parallel_size": 4}, "0.33", NotDivisibleError, "1 is not divisible by 4"),
         (

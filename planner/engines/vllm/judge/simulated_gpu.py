@@ -209,9 +209,10 @@ def simulate_kernels():
     for module, name, answer in (
         ("vllm.model_executor.layers.sparse_attn_indexer", "has_deep_gemm", True),
         ("vllm.v1.sample.ops.topk_topp_sampler", "flashinfer_sampler_supported", False),
+        ("vllm.models.kimi_k3.nvidia.model", "is_meta_module", False),  # on a GPU its projector is given the model's dtype
     ):
         with contextlib.suppress(ImportError):
-            setattr(importlib.import_module(module), name, lambda answer=answer: answer)
+            setattr(importlib.import_module(module), name, lambda *asked, answer=answer: answer)
 
 
 def _simulate_triton():
