@@ -23,6 +23,16 @@ class Target(StrEnum):
     HEAD = "head"
 
 
+_PREFIXES = ("", "model.", "backbone.", "transformer.", "language_model.", "language_model.model.", "model.language_model.", "model.language_model.model.")
+# How names of what lies beside a language model begin: no list that names that one means them.
+_OF_TOWERS = tuple(
+    """
+    vis vit vpm vq_ vte apm audio whisper sound sam_ resampler connector multi_modal mm_ mlp1 mlp_AR merger qformer embed_audio embed_vision
+    language_projection projectors qwen2_model
+    """.split()
+)
+
+
 def spellings(name: str) -> list[str]:
     """Every spelling under which a checkpoint may list the module `name` (given without its model prefix).
 
@@ -30,8 +40,7 @@ def spellings(name: str) -> list[str]:
     """
     if not name:
         return [""]  # of a layer that its class gives no name: only a pattern for everything means it
-    prefixes = ("", "model.", "language_model.", "language_model.model.", "model.language_model.", "model.language_model.model.", "backbone.", "transformer.")
-    return [prefix + name for prefix in prefixes]
+    return [prefix + name for prefix in (_PREFIXES[:4] if name.startswith(_OF_TOWERS) else _PREFIXES)]
 
 
 _FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj"), "merged_linear": ("gate_proj", "up_proj")}
