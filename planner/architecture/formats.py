@@ -25,12 +25,11 @@ class Target(StrEnum):
 
 _PREFIXES = ("", "model.", "backbone.", "transformer.", "language_model.", "language_model.model.", "model.language_model.", "model.language_model.model.")
 # How names of what lies beside a language model begin: no list that names that one means them.
-_OF_TOWERS = tuple(
-    """
+_NAMES_OF_TOWERS = """
     vis vit vpm vq_ vte apm audio whisper sound sam_ resampler connector multi_modal mm_ mlp1 mlp_AR merger qformer embed_audio embed_vision
     language_projection projectors qwen2_model
-    """.split()
-)
+"""
+_OF_TOWERS = tuple(_NAMES_OF_TOWERS.split())
 
 
 def spellings(name: str) -> list[str]:
