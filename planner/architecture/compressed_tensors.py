@@ -5,7 +5,9 @@ Source: vllm/model_executor/layers/quantization/compressed_tensors/ (schemes/ gi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
+from re import Pattern
 
 from planner.architecture.config import Config
 from planner.architecture.formats import (
@@ -45,14 +47,22 @@ def compressed_tensors(config: Config) -> Quantization:
 
     from planner.patterns import foreign_pattern
 
-    def matches(pattern: str, name: str) -> bool:
-        return foreign_pattern(pattern[3:]).match(name) is not None if pattern.startswith("re:") else pattern == name
+    def patterns(listed: Iterable[str]) -> dict[str, Pattern[str]]:
+        return {text: foreign_pattern(text[3:]) for text in listed if text.startswith("re:")}
+
+    # Files name each of thousands of experts: names are looked up, only patterns are tried one by one, and of each module once.
+    place, targeted = {wanted: at for at, wanted in enumerate(targets)}, patterns(targets)
+    ignored_names, ignored_patterns = frozenset(ignore), patterns(ignore).values()
 
     def ignored(name: str) -> bool:
-        return any(matches(pattern, name) for pattern in ignore)
+        return name in ignored_names or any(pattern.match(name) for pattern in ignored_patterns)
 
+    @cache
     def target_of(name: str) -> str | None:
-        return next((wanted for wanted in targets if any(matches(wanted, spelled) for spelled in spellings(name))), None)
+        spelled = spellings(name)
+        by_name = [each for each in spelled if each in targets]
+        by_pattern = next((wanted for wanted, pattern in targeted.items() if any(pattern.match(each) for each in spelled)), None)
+        return min([*by_name, *([by_pattern] if by_pattern else [])], key=place.__getitem__, default=None)
 
     def group_of(names: Sequence[str], target: Target) -> Config | None:
         """The group of a module: by its name, else by those of all its parts, else by its class (utils.py find_matched_target)."""

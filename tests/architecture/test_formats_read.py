@@ -101,3 +101,18 @@ def test_gptq_gives_modules_bits_of_their_own():
         method.storage(["layers.1.mlp.gate_proj", "layers.1.mlp.up_proj"], LINEAR)
     with pytest.raises(UnsupportedModelError, match="GPTQ in 2 bits"):
         read(quant_method="gptq", bits=4, group_size=128, desc_act=False, dynamic={".*": {"bits": 2}}).storage(["x"], LINEAR)
+
+
+@pytest.mark.parametrize("first", ["layers.0.self_attn.o_proj", "re:.*o_proj"])
+def test_of_targets_by_name_and_by_pattern_the_first_in_the_file_decides(first):
+    """compressed_tensors/utils.py find_matched_target goes through them in their order; thousands more, as files that list every expert have, change nothing."""
+    names = ["layers.0.self_attn.o_proj", "re:.*o_proj"]
+    scheme = {"weights": {"num_bits": 8, "type": "float", "strategy": "channel"}, "input_activations": {"num_bits": 8, "type": "float", "dynamic": True}}
+    other = {"weights": {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128}}
+    (second,) = [name for name in names if name != first]
+    many = [f"layers.{layer}.mlp.experts.{expert}.up_proj" for layer in range(1, 40) for expert in range(256)]
+    groups = {"group_0": {"targets": [first, *many], **scheme}, "group_1": {"targets": [second], **other}}
+    method = read(quant_method="compressed-tensors", format="mixed-precision", ignore=many[:5], config_groups=groups)
+    assert method.storage(["layers.0.self_attn.o_proj"], LINEAR) is FP8_CHANNEL
+    assert method.storage(["layers.39.mlp.experts.255.up_proj"], LINEAR) is FP8_CHANNEL
+    assert method.storage(["layers.1.mlp.experts.0.up_proj"], LINEAR) is BF16
