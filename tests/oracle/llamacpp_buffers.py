@@ -25,9 +25,12 @@ CASES = (
     {"context": 8192, "parallel": 4},
     {"context": 32768, "all_outputs": True},
 )
+EMBEDDING = ({"context": 8192, "ubatch": 2048, "embeddings": True}, {"context": 40960, "embeddings": True})  # of a model all of whose logits are made too
+EMBEDS = "qwen3-0.6b"
+LAST = 3  # of a text's states the last is its embedding (LLAMA_POOLING_TYPE_LAST)
 
 
-def measure(llama, path, context, kv="f16", flash=True, ubatch=512, sequences=1, parallel=1, all_outputs=False):
+def measure(llama, path, context, kv="f16", flash=True, ubatch=512, sequences=1, parallel=1, all_outputs=False, embeddings=False):
     kind = TYPES[kv]
     return llama.measure(
         path,
@@ -38,7 +41,8 @@ def measure(llama, path, context, kv="f16", flash=True, ubatch=512, sequences=1,
         type_k=kind,
         type_v=kind,
         flash_attn_type=int(flash),
-        n_outputs_max=0 if all_outputs else sequences * parallel,  # llama-server's
+        n_outputs_max=0 if all_outputs or embeddings else sequences * parallel,  # llama-server's
+        **({"embeddings": True, "pooling_type": LAST} if embeddings else {}),
     )
 
 
@@ -50,7 +54,7 @@ def main(folder, *names):
             write, shape = MODELS[name]
             write(path, shape)
             print(json.dumps({"model": name, "weights": llama.place(path, n_ctx=4096)}), flush=True)
-            for case in CASES:
+            for case in (*CASES, *(EMBEDDING if name == EMBEDS else ())):
                 print(json.dumps({"model": name, **case, "mib": measure(llama, path, **case)}), flush=True)
 
 

@@ -30,6 +30,9 @@ CASES = (
     {"context": 16384},
     {"context": 16384, "kv": "q8_0"},
 )
+EMBEDS = {5590: "qwen3-0.6b"}
+EMBEDDING = ({"context": 8192, "ubatch": 512}, {"context": 8192, "ubatch": 2048}, {"context": 40960, "ubatch": 2048})
+LAST = 3  # of a text's states the last is its embedding (LLAMA_POOLING_TYPE_LAST)
 
 
 def use_layouts_of(build):
@@ -49,7 +52,12 @@ def use_layouts_of(build):
         "ModelParams", "devices", *["tensor_buft_overrides"] * (build > 5000), *((name, INT) for name in ("n_gpu_layers", "split_mode", "main_gpu")),
         "tensor_split", "progress_callback", "progress_user_data", "kv_overrides", *((name, BOOL) for name in ("vocab_only", "use_mmap", "use_mlock", "check")),
     )  # fmt: skip
-    head = [*((name, c.c_uint32) for name in ("n_ctx", "n_batch", "n_ubatch", "n_seq_max")), *((f"number{index}", INT) for index in range(5))]
+    head = [
+        *((name, c.c_uint32) for name in ("n_ctx", "n_batch", "n_ubatch", "n_seq_max")),
+        *((f"number{index}", INT) for index in range(3)),
+        ("pooling_type", INT),
+        ("attention_type", INT),
+    ]
     head += [*((f"factor{index}", c.c_float) for index in range(6)), ("yarn_orig_ctx", c.c_uint32), ("defrag", c.c_float), "cb_eval", "cb_eval_user_data"]
     abort, flags = ["abort_callback", "abort_data"], ["embeddings", "offload_kqv", "flash_attn", "no_perf"]
     flags = [(name, BOOL) for name in ([*flags, "op_offload", "swa_full"] if build > 5000 else ["logits_all", *flags])]
@@ -122,10 +130,11 @@ def main(build, folder):
         for name in NAMES[int(build)]:
             write, shape = MODELS[name]
             write(path, shape | {"layers": LAYERS})
-            for case in CASES:
+            for case in (*CASES, *(case | {"embeddings": True} for case in EMBEDDING if name == EMBEDS.get(int(build)))):
                 kind = {"f16": 1, "q8_0": 8}[case.get("kv", "f16")]
                 flash = case.get("flash", True)
-                told = llama.measure(path, n_ctx=case["context"], n_ubatch=case.get("ubatch", 512), flash_attn=flash, type_k=kind, type_v=kind)
+                pooled = {"embeddings": True, "pooling_type": LAST} if "embeddings" in case else {}
+                told = llama.measure(path, **pooled, n_ctx=case["context"], n_ubatch=case.get("ubatch", 512), flash_attn=flash, type_k=kind, type_v=kind)
                 print(json.dumps({"build": int(build), "model": name, **case, "gpu": told["CUDA0"], "host": told["CUDA_Host"]}), flush=True)
 
 

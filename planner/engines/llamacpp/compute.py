@@ -47,10 +47,12 @@ def compute_bytes(
     moments = [most.block]
     if not model.pooling:
         moments.append(most.mixer)
-    if has_output and not model.pooling:
+    if has_output and _embeds_with_logits(model, config):  # what tells which states are pooled stays, behind the masks as they came
+        moments.append(row * (model.vocab + model.hidden) + mask_bytes(model, config, _input_width(config)))
+    if has_output and not model.pooling and not (model.layer_inputs and _picks(model, config)):
         mask = mask_bytes(model, config, _mask_width(config))
         inputs_of_layers = mask + row * (2 * model.hidden + model.layer_inputs) if model.layer_inputs else 0  # as long as the last layer
-        moments.append(4 * outputs(config) * model.vocab + row * model.hidden + (most.kept or inputs_of_layers))
+        moments.append(4 * outputs(model, config) * model.vocab + row * model.hidden + (most.kept or inputs_of_layers))
     return max(moments) + twice_bytes(model, config) + _sorted_bytes(model, config)
 
 
@@ -66,8 +68,8 @@ def lent_head_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
 
     Builds that reserved logits of a whole micro-batch always did so: 669.48 MiB of Llama 3 8B in Q4_K_M, of which the head is 410.98.
     """
-    tokens = outputs(config)
-    if model.pooling or not config.lends or tokens < _WORTH_A_COPY:
+    tokens = outputs(model, config)
+    if (model.pooling and not _embeds_with_logits(model, config)) or not config.lends or tokens < _WORTH_A_COPY:
         return 0
     return model.output_bytes + 4 * tokens * model.vocab + 4 * config.ubatch * model.hidden
 
@@ -175,23 +177,35 @@ def _value_places(kinds: Sequence[Attention], *, keeps_rows: bool) -> tuple[int,
 def _picks(model: GgufModel, config: LlamaCppConfig) -> bool:
     """Whether the last layer is laid out in full, for logits of all tokens.
 
-    Of dense models whose masks came wide logs have them behind the hidden states alone, as a plain sum says.
+    Of dense models whose masks came wide logs have them behind the hidden states alone, as a plain sum says; of those with embeddings for each layer it is the
+    other way round: 569.01 MiB of Gemma 4 E4B at 32,768 tokens with whole windows in b9400.
     """
     if config.build < GATED_AT_ONCE:
         return not config.own_engine
-    is_laid = config.build >= MASK_IS_HALF or model.has_experts or model.has_state
-    return is_laid and not model.layer_inputs and outputs(config) >= config.ubatch
+    if model.layer_inputs:
+        is_laid = config.build < MASK_IS_HALF and not any(flow.has_streams for flow in model.flows)
+    else:
+        is_laid = config.build >= MASK_IS_HALF or model.has_experts or model.has_state
+    return is_laid and outputs(model, config) >= config.ubatch
 
 
 _PLACE_BYTES = 8
 _WORTH_A_COPY = 32  # tokens, from which on a backend takes a matrix of main memory (ggml-cuda.cu offload_op)
 
 
-def outputs(config: LlamaCppConfig) -> int:
-    """Tokens of a micro-batch for which logits are reserved: one of each slot with what is drafted for it (tools/server/server-context.cpp)."""
-    if config.build < FEW_OUTPUTS and not config.own_engine:
+def outputs(model: GgufModel, config: LlamaCppConfig) -> int:
+    """Tokens of a micro-batch for which logits are reserved: one of each slot with what is drafted for it; of a server of embeddings all.
+
+    Source: tools/server/server-context.cpp server_output_limits.
+    """
+    if _embeds_with_logits(model, config) or (config.build < FEW_OUTPUTS and not config.own_engine):
         return config.ubatch
     return min(config.ubatch, config.parallel * config.sequences * (1 + config.drafted))
+
+
+def _embeds_with_logits(model: GgufModel, config: LlamaCppConfig) -> bool:
+    """Whether a server of embeddings makes logits of every token beside them: of all decoders, whose graphs end in a head; Ollama's own engine has graphs without."""
+    return model.pooling and model.has_logits and not config.own_engine
 
 
 def mask_bytes(model: GgufModel, config: LlamaCppConfig, width: int) -> int:

@@ -53,6 +53,7 @@ class GgufModel:
     deep: int = 0  # values that arrive beside a hidden state for the first layers (features of images, zeros for text)
     family: str = ""
     pooling: bool = False
+    has_logits: bool = True  # a graph makes them, for embedding too, whose pooled states come beside them: of encoders none does
     weights_error_permille: int = 0  # how far files lie from these sizes, where the mix is not the quantizer's
     exact: bool = True  # every tensor's kind is known, so the mix is the quantizer's own
 
@@ -180,6 +181,7 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
         deep=model.hidden_size * _DEEP_LEVELS if model.architecture.startswith("Qwen3VL") else 0,
         family=model.family,
         pooling=model.pooling,
+        has_logits=not model.is_encoder,
         exact=exact,
     )
 

@@ -145,6 +145,9 @@ CASES = [
         {"build": 5770, "context": 4096, "ubatch": 256, "flash_attention": False},  # its build is not told: that of the end of June
         {"weights": 2228.82, "host": 52.84, "kv": 1536, "compute": 150},
     ),
+    # An eighth: embeddings for each layer among wide masks of a whole window, and a server of embeddings with a step of 2,048 tokens (mean: 16 MiB beside).
+    ("home7b-Z02", "gemma-4-e4b", "Q8_0", {"build": 9400, "context": 32768, "whole_windows": True}, {"compute": 569.01}),
+    ("home7b-L02", "qwen3-embedding-8b", "Q8_0", {"build": 5618, "context": 40960, "ubatch": 2048}, {"weights": 7668.64, "kv": 5760, "compute": 1552.90}),
     ("T38", "qwen3-embedding-0.6b", "Q8_0", {"build": 10488, "context": 2048}, {"weights": 603.87, "host": 157.37}),  # Qwen3-Reranker-0.6B, the same shape
 ]
 
