@@ -25,8 +25,8 @@ def _value(value):
     return struct.pack("<IIQ", 9, number, len(items)) + packed if isinstance(value, list) else struct.pack("<I", number) + packed
 
 
-def write(path, arch, metadata, tensors):
-    metadata = {"general.architecture": arch, "tokenizer.ggml.model": "none"} | {f"{arch}.{key}": value for key, value in metadata.items()}
+def write(path, arch, metadata, tensors, general=()):
+    metadata = {"general.architecture": arch, "tokenizer.ggml.model": "none"} | {f"{arch}.{key}": value for key, value in metadata.items()} | dict(general)
     head, at = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata)), 0
     head += b"".join(_string(key) + _value(value) for key, value in metadata.items())
     for name, shape, *own in tensors:

@@ -57,6 +57,7 @@ _NAMES = {
     "gpu_layers": "n_gpu_layers",
     "gpus": "device",
 }
+_ON = ("on", "enabled", "true", "1")
 _OFF = ("off", "disabled", "false", "0")
 
 
@@ -208,7 +209,8 @@ def _config(settings: Mapping[str, Value], named: NamedModel) -> LlamaCppConfig:
         value_type=_kind(settings, "cache_type_v"),
         lends=bool(server.setting(settings, "op_offload")) and settings.get("device") != "none",
         kv_on_gpu=bool(server.setting(settings, "kv_offload")),
-        flash_attention=str(server.setting(settings, "flash_attn")) not in _OFF,
+        flash_attention=(flash := str(server.setting(settings, "flash_attn"))) not in _OFF,
+        insists_on_flash=flash in _ON,
         whole_windows=bool(server.setting(settings, "swa_full")),
         ubatch=min(int(server.setting(settings, "ubatch_size") or 512), int(server.setting(settings, "batch_size") or 2048)),
         gpu_layers=_layers(settings),

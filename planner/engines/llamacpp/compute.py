@@ -13,6 +13,7 @@ from typing import assert_never
 from planner.engines.llamacpp.backend import CHUNK_BYTES, LARGEST_TENSOR_BYTES, Backend
 from planner.engines.llamacpp.builds import BOTH_INPUTS, COPIES_RESERVED, FEW_OUTPUTS, GATED_AT_ONCE, MASK_IS_HALF, ROTATED, ROWS_ARE_SET
 from planner.engines.llamacpp.desk import Lent, Step
+from planner.engines.llamacpp.encoding import encoder_bytes, encoder_host_bytes, is_encoder
 from planner.engines.llamacpp.flow import Flow, Mixer
 from planner.engines.llamacpp.memory import LlamaCppConfig, index_width, window_cells
 from planner.engines.llamacpp.model import GgufModel
@@ -41,6 +42,8 @@ def compute_bytes(
     `has_output`: the head is there. `own`: the layers that it computes, where it does not compute all. `lent`: what of each layer a batch is given here of
     main memory.
     """
+    if is_encoder(model):
+        return encoder_bytes(model, config, lent)
     row, given = config.ubatch * 4, config
     config = _with_kernel(model, given)
     most = _peaks(model, config, lent, own, keeps_rows=given.flash_attention, has_output=has_output and not model.pooling)
@@ -105,6 +108,8 @@ def host_compute_bytes(model: GgufModel, config: LlamaCppConfig, *, copies: int 
 
     `is_divided`: layers lie there, whose keys and values (or what goes through a convolution) come back from a GPU, where the embeddings were.
     """
+    if is_encoder(model):
+        return encoder_host_bytes(model, config)
     row, kinds = config.ubatch * 4, [attention for attention, _ in model.caches]
     beside = 0 if config.flash_attention or config.build < ROWS_ARE_SET else sum(_value_places(kinds, keeps_rows=False)) // 4
     config = _with_kernel(model, config)

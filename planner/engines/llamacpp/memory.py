@@ -32,7 +32,7 @@ class LlamaCppConfig:
 
     `sequences` share each of the `parallel` caches (a unified one: windows and states are kept for each, the rest is common).
     `whole_windows`: layers with a window keep the whole context (--swa-full); `window_memory`: tokens of a sequence that they keep however small it is.
-    `own_engine`: Ollama's, whose windows are kept and whose logits are reserved of one token a sequence whatever the build. `image_tokens`: the most of an image; 0 is the model's own. `drafted`: tokens that are drafted for each sequence. `snapshots`: earlier
+    `insists_on_flash`: a command asks for flash attention, also where a card has no kernel. `own_engine`: Ollama's, whose windows are kept and whose logits are reserved of one token a sequence whatever the build. `image_tokens`: the most of an image; 0 is the model's own. `drafted`: tokens that are drafted for each sequence. `snapshots`: earlier
     recurrent states that are kept beside each. `drafter`: what drafts, with a context of its own. `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
     `cpu_moe_layers`: the first so many layers' experts stay in main memory; `overrides`: patterns of tensors and where they lie;
     `tensor_split`: shares of the GPUs, nothing where what is free decides. `lends`: batches are computed on the first GPU where a layer lies in main memory (--op-offload). `split_tensors`: each matrix and each cache lies in parts on all GPUs. `placement` is what the fit made of what was left open.
@@ -46,6 +46,7 @@ class LlamaCppConfig:
     kv_on_gpu: bool = True
     lends: bool = True
     flash_attention: bool = True
+    insists_on_flash: bool = False
     whole_windows: bool = False
     window_memory: int = 0
     own_engine: bool = False

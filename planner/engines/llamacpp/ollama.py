@@ -24,6 +24,7 @@ _ONE_AT_A_TIME = ("qwen3vl", "qwen35", "qwen3next", "mllama", "lfm2", "nemotronh
 _RENDERED = ("qwen3vl", "qwen35", "qwen3coder", "gemma4", "glm4moe")
 _TIERS = ((47 * GIB, 262_144), (23 * GIB, 32_768), (0, 4096))
 _PROJECTOR_PAD_BYTES = 24 * MIB  # what Ollama takes a projector for beyond its weights, on CUDA and Vulkan
+_EMBEDDED = 2048  # tokens of a text's micro-batch that it gives models which embed (llm/llama_server.go DefaultEmbeddingNumBatch, since 0.30)
 _BATCHES = ((32_768, 2048, 2 * GIB, 60), (4096, 1024, 768 * MIB, 75))  # above so many tokens: batch, what it is charged, percent of free
 
 
@@ -66,8 +67,10 @@ def _kv_heads(cache: Attention) -> int:
             assert_never(cache)
 
 
-def batch(predicted: int, tokens: int, free_bytes: int) -> int:
+def batch(predicted: int, tokens: int, free_bytes: int, *, embeds: bool = False) -> int:
     """The batch and micro-batch it sets: larger for long contexts where the surcharge fits."""
+    if embeds:
+        return min(_EMBEDDED, tokens)
     for above, size, surcharge, percent in _BATCHES:
         if tokens > above and (predicted + surcharge) * 100 <= free_bytes * percent:
             return size

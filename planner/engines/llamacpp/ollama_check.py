@@ -75,8 +75,9 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
     if is_earlier:
         config = ollama_own.earlier(named.model, config, command.version, asks_for_flash="flash_attention" in read.settings)
     free, predicted = free_bytes(whole, 1)[0], ollama.predicted_bytes(named.model, config)
-    ubatch = (file.number("num_batch") if file else None) or (ollama_own.BATCH if is_earlier else None)
-    config = replace(config, ubatch=ubatch or ollama.batch(predicted, config.context * config.parallel, free))
+    ubatch = (file.number("num_batch") if file else None) or (ollama_own.batch(named.model, config, command.version) if is_earlier else None)
+    tokens_held = config.context * config.parallel
+    config = replace(config, ubatch=ubatch or ollama.batch(predicted, tokens_held, free, embeds=named.model.pooling))
     if not is_earlier:
         drafting = by_ollama(named.tag, file.number("draft_num_predict") if file else None, named.model)
         config = with_drafts(config, drafting, named.model)

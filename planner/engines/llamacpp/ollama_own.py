@@ -19,6 +19,7 @@ from planner.units import largest
 FIRST_WITH_LLAMA_SERVER = (0, 30)
 FIRST_WITH_FITTED_DRAFTS = (0, 33)
 BATCH = 512  # num_batch of those releases, whatever the context (api/types.go DefaultOptions)
+_EMBEDDED_WHOLE = (0, 13, 3)  # since when llama.cpp got a batch as long as the context for what has a pooling (ollama#13429)
 SNAPSHOTS = 24  # that its engine keeps of each recurrent state beside the state itself (kvcache/recurrent.go DefaultCheckpointCount)
 _EVER, _NEVER = (0,), (1,)
 # Architectures that its engine ran, since which release, and since which with flash attention unasked (fs/ggml/ggml.go OllamaEngineRequired, FlashAttention
@@ -100,6 +101,12 @@ def earlier(model: GgufModel, config: LlamaCppConfig, version: str | None, *, as
         window_memory=_WINDOW_MEMORY.get(_known(model.architecture), 0) if own else 0,
         own_engine=own,
     )
+
+
+def batch(model: GgufModel, config: LlamaCppConfig, version: str | None) -> int:
+    """Tokens of a micro-batch of such a release; where llama.cpp embeds, a text of the whole context."""
+    is_whole = model.pooling and not config.own_engine and not is_before(version, _EMBEDDED_WHOLE)
+    return config.context if is_whole else min(BATCH, config.context)
 
 
 def _since(architecture: str) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -124,7 +124,7 @@ def _settled(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
         return replace(config, ubatch=max(config.ubatch, config.context)) if ask.model.pooling else config
     config = replace(config, parallel=ollama.parallel(ask.model, config.parallel))
     predicted = ollama.predicted_bytes(ask.model, config)
-    return replace(config, ubatch=ollama.batch(predicted, config.context * config.parallel, free_bytes(ask.group, 1)[0]))
+    return replace(config, ubatch=ollama.batch(predicted, config.context * config.parallel, free_bytes(ask.group, 1)[0], embeds=ask.model.pooling))
 
 
 def _surely(ask: GgufAsk, gpus: int) -> Room:
