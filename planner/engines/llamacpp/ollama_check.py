@@ -70,10 +70,12 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
         raise PlannerError("Ollama starts without a model; which one is asked of it is not said", "add `ollama run MODEL`, or name it with --model")
     named = _named(command, read, file, catalogue)
     whole = visible(group, env)
+    unread = ollama_own.unread(read.settings, command.version)
+    read = replace(read, settings={name: value for name, value in read.settings.items() if name not in unread})
     config, reasons = _config(read, file, named, whole)
     is_earlier = ollama_own.is_earlier(command.version)
     if is_earlier:
-        config = ollama_own.earlier(named.model, config, command.version, asks_for_flash="flash_attention" in read.settings)
+        config = _earlier(read, named, config, whole, reasons)
     free, predicted = free_bytes(whole, 1)[0], ollama.predicted_bytes(named.model, config)
     ubatch = (file.number("num_batch") if file else None) or (ollama_own.batch(named.model, config, command.version) if is_earlier else None)
     tokens_held = config.context * config.parallel
@@ -97,6 +99,7 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
     warnings = [
         *ollama_command.remarks(command),
         *_remarks(read, file, named),
+        *_of_release(read, unread, config),
         *named.warnings,
         *warnings_of(named, fitted, plan, has_fit=True),
         *ollama_drafts(fitted),
@@ -113,6 +116,22 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
     )
     held = ledger(named.model, fitted, whole, gpus=machine.gpus)
     return decided(plan, read, missing=missing, warnings=warnings, fix="a tag of fewer bits, or another GPU", env=said), loaded, held
+
+
+def _earlier(read: Command, named: NamedModel, asked: LlamaCppConfig, whole: GpuGroup, reasons: dict[str, str]) -> LlamaCppConfig:
+    """A configuration as a release before 0.30 held it, with what it chose by itself among the reasons."""
+    says_flash = "flash_attention" in read.settings
+    config = ollama_own.earlier(named.model, asked, read.version, asks_for_flash=says_flash)
+    if not int(read.settings.get("num_parallel") or 0):
+        ways = ollama_own.at_once(named.model, config, read.version, free_bytes(whole, whole.count))
+        config = replace(config, parallel=ollama.parallel(named.model, ways))
+    if not says_flash:
+        reasons["flash_attention"] = "that release's choice for this model"
+    if config.kv_type != asked.kv_type:
+        reasons["kv_cache_type"] = "what is left where the type that is asked for cannot be had"
+    if config.gpu_layers is None:
+        reasons["gpu_layers"] = "Ollama's own measure" if config.own_engine else "Ollama's estimate"
+    return config
 
 
 def _margins(command: Command, named: NamedModel, config: LlamaCppConfig, whole: GpuGroup, gpus: int) -> tuple[int, ...]:
@@ -149,13 +168,17 @@ def _config(read: Command, file: Modelfile | None, named: NamedModel, whole: Gpu
     kind = str(ollama_command.setting(settings, "kv_cache_type")).lower()
     overhead = int(text) if (text := dict(read.env).get("OLLAMA_GPU_OVERHEAD", "")).isdecimal() and len(text) < 18 else 0
     own = file.number("num_ctx") if file else None
-    context = own or int(ollama_command.setting(settings, "context_length") or 0) or ollama.default_context((whole.total_bytes - overhead) * whole.count)
+    by_memory = ollama.default_context((whole.total_bytes - overhead) * whole.count)
+    by_release = ollama_own.default_context(read.version)
+    context = own or int(ollama_command.setting(settings, "context_length") or 0) or by_release or by_memory
     wanted = max(1, int(ollama_command.setting(settings, "num_parallel") or 1))
     ways = ollama.parallel(named.model, wanted)
     layers = file.number("num_gpu") if file else None
     said = dict.fromkeys(settings, "from the environment")
     reasons = {
-        "context": "from the Modelfile" if own else said.get("context_length", "Ollama's default for the memory of all GPUs"),
+        "context": "from the Modelfile"
+        if own
+        else said.get("context_length", f"default of Ollama {read.version}" if by_release else "Ollama's default for the memory of all GPUs"),
         "parallel": said.get("num_parallel", "Ollama's default") if ways == wanted else "Ollama runs one request of this model at a time",
         "kv_cache_type": said.get("kv_cache_type", "Ollama's default"),
         "flash_attention": said.get("flash_attention", "llama.cpp's choice"),
@@ -172,6 +195,18 @@ def _config(read: Command, file: Modelfile | None, named: NamedModel, whole: Gpu
         backend=ollamas(whole.gpu.vendor, dict(read.env)),
     )
     return config, reasons
+
+
+def _of_release(read: Command, unread: list[str], config: LlamaCppConfig) -> Iterator[Warn]:
+    """What of the environment does nothing in a release before 0.30."""
+    for row in OLLAMA_SETTINGS:
+        if row.name in unread:
+            yield Warn(code="does-nothing", message=f"{row.flag} does nothing: Ollama {shown(str(read.version))} does not read it yet")
+    kind = str(read.settings.get("kv_cache_type", "")).lower()
+    if kind and kind != config.kv_type:
+        why = "gives this model no such cache" if config.flash_attention else "quantizes a cache only with flash attention"
+        message = f"OLLAMA_KV_CACHE_TYPE={shown(kind)} does nothing: Ollama {shown(str(read.version))} {why}; the cache is {config.kv_type}"
+        yield Warn(code="does-nothing", message=message)
 
 
 def _remarks(read: Command, file: Modelfile | None, named: NamedModel) -> Iterator[Warn]:

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from planner.engines.llamacpp.find import MAKING, NAMING
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.modelfile import DEPRECATED, MAX_BYTES, Modelfile, read_modelfile
+from planner.engines.llamacpp.ollama_own import is_earlier
 from planner.engines.llamacpp.settings import OLLAMA_SETTINGS, OLLAMA_VARIABLES
 from planner.errors import nearest
 from planner.facts.command import Command
@@ -48,10 +49,8 @@ def read_command(command: Command) -> Command:
     env = dict(command.env)
     said = {row.flag: env[row.flag] for row in OLLAMA_SETTINGS if env.get(row.flag)}
     settings, _ = read_flags(OLLAMA_SETTINGS, said)  # what it cannot read it logs, and takes its default (envconfig/config.go Uint)
-    if (kind := str(settings.get("kv_cache_type", "f16"))).lower() not in KV_TYPES:  # passed on as it is (llm/server.go)
-        faults.append(Problem(code="bad-value", message=f"OLLAMA_KV_CACHE_TYPE: Unsupported cache type: {shown(kind)}", fix=f"one of {', '.join(KV_TYPES)}"))
-    elif kind.lower() not in ("f16", "f32", "bf16") and not has_flash_attention(env):  # llama-server is given both, and refuses
-        faults.append(Problem(code="bad-value", message=f"OLLAMA_KV_CACHE_TYPE={kind} requires flash attention", fix="OLLAMA_FLASH_ATTENTION=1"))
+    if not is_earlier(command.version):  # those pass over a type that they cannot have
+        faults += _cache_faults(str(settings.get("kv_cache_type", "f16")), env)
     return replace(
         command,
         program=PROGRAM,
@@ -62,6 +61,13 @@ def read_command(command: Command) -> Command:
         is_client=action in NAMING,
         not_covered=tuple(part.flag for part in missing(command)),
     )
+
+
+def _cache_faults(kind: str, env: Mapping[str, str]) -> Iterator[Problem]:
+    if kind.lower() not in KV_TYPES:  # passed on as it is (llm/server.go)
+        yield Problem(code="bad-value", message=f"OLLAMA_KV_CACHE_TYPE: Unsupported cache type: {shown(kind)}", fix=f"one of {', '.join(KV_TYPES)}")
+    elif kind.lower() not in ("f16", "f32", "bf16") and not has_flash_attention(env):  # llama-server is given both, and refuses
+        yield Problem(code="bad-value", message=f"OLLAMA_KV_CACHE_TYPE={kind} requires flash attention", fix="OLLAMA_FLASH_ATTENTION=1")
 
 
 def modelfile_of(command: Command) -> Modelfile | None:

@@ -7,13 +7,16 @@ replaced all of it by llama-server (ollama#16031).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import assert_never
 
 from planner.engines.llamacpp.layers import MAIN_MEMORY, Placement
 from planner.engines.llamacpp.ledger import ledger_of
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.model import GgufModel
 from planner.engines.llamacpp.ollama_estimate import LEFT_FREE, layers_estimated
+from planner.facts.attention import ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.units import largest
 
 FIRST_WITH_LLAMA_SERVER = (0, 30)
@@ -66,6 +69,21 @@ _BUILDS = (
     ((0, 5, 13), 4770),  # February 2025
     (_EVER, 4100),  # November 2024
 )
+# What a release took where nobody said: tokens of a request, 0 by the GPUs' memory, and the most requests at a time; of several it took the most that fits
+# whole on the GPUs, else one (envconfig/config.go, api/types.go, server/sched.go, server/routes.go of every release).
+_DEFAULTS = (
+    ((0, 15, 5), 0, 1),  # February 2026
+    ((0, 10), 4096, 1),
+    ((0, 6, 7), 4096, 2),
+    ((0, 2), 2048, 4),
+    (_EVER, 2048, 1),
+)
+# Variables, since which release it reads them (envconfig/config.go).
+_READ_SINCE = {"context_length": (0, 5, 13), "kv_cache_type": (0, 5), "flash_attention": (0, 1, 39), "num_parallel": (0, 1, 33)}
+# Types of a cache that these releases passed on, and only with flash attention (fs/ggml/ggml.go SupportsKVCacheType; llm/server.go).
+_QUANTIZED = ("q8_0", "q4_0")
+_SINKS_IN_16_BITS = ((0, 11, 3), (0, 12, 4))  # gpt-oss had none of them between these
+_GEMMA2_WITHOUT_FLASH = (0, 12)  # since then
 
 
 def is_earlier(version: str | None) -> bool:
@@ -88,15 +106,18 @@ def earlier(model: GgufModel, config: LlamaCppConfig, version: str | None, *, as
     """A configuration as such a release held it: by the llama.cpp of its day, or its own engine.
 
     That keeps snapshots of recurrent states, reserves logits of one token a request (runner/ollamarunner/runner.go reserveWorstCaseGraph), and has flash
-    attention where the release turned it on.
+    attention where the release turned it on. A quantized cache needs flash attention, of llama.cpp one that is asked for (llm/server.go).
     """
     build = next(build for first, build in _BUILDS if not is_before(version, first))
     own = runs_itself(model.architecture, version)
     is_on = not is_before(version, _since(model.architecture)[1] if own else _FLASH_LEFT_TO_LLAMA_CPP)
+    flash = config.flash_attention and (asks_for_flash or is_on) and (_has_flash(model, version) or not (own or asks_for_flash))
+    is_kept = config.kv_type in _QUANTIZED and flash and (own or asks_for_flash) and not _has_sinks_in_16_bits(model, version)
     return replace(
         config,
         build=build,
-        flash_attention=config.flash_attention and (asks_for_flash or is_on),
+        flash_attention=flash,
+        kv_type=config.kv_type if is_kept else "f16",
         snapshots=SNAPSHOTS if model.has_state and own else 0,
         window_memory=_WINDOW_MEMORY.get(_known(model.architecture), 0) if own else 0,
         own_engine=own,
@@ -107,6 +128,50 @@ def batch(model: GgufModel, config: LlamaCppConfig, version: str | None) -> int:
     """Tokens of a micro-batch of such a release; where llama.cpp embeds, a text of the whole context."""
     is_whole = model.pooling and not config.own_engine and not is_before(version, _EMBEDDED_WHOLE)
     return config.context if is_whole else min(BATCH, config.context)
+
+
+def _has_flash(model: GgufModel, version: str | None) -> bool:
+    """Whether Ollama lets a model have flash attention (fs/ggml/ggml.go SupportsFlashAttention): keys are as wide as values."""
+    if model.pooling or (model.architecture.lower().startswith("gemma2") and not is_before(version, _GEMMA2_WITHOUT_FLASH)):
+        return False
+    for cache, _ in model.caches:
+        match cache:
+            case FullAttention() | SlidingWindow() | ChunkedLocal() | CrossAttention():
+                if cache.head_dim != cache.head_dim_v:
+                    return False
+            case LatentAttention() | CompressedCache():
+                return False
+            case RecurrentState():
+                pass
+            case _:
+                assert_never(cache)
+    return True
+
+
+def _has_sinks_in_16_bits(model: GgufModel, version: str | None) -> bool:
+    first, after = _SINKS_IN_16_BITS
+    return _known(model.architecture) == "gptoss" and is_before(version, after) and not is_before(version, first)
+
+
+def unread(settings: Iterable[str], version: str | None) -> list[str]:
+    """The settings that a release does not read yet."""
+    return [name for name in settings if is_before(version, _READ_SINCE.get(name, _EVER))]
+
+
+def default_context(version: str | None) -> int:
+    """Tokens of a request where nobody sets them; 0: by the memory of all GPUs."""
+    return next((tokens for first, tokens, _ in _DEFAULTS if not is_before(version, first)), 0)
+
+
+def at_once(model: GgufModel, config: LlamaCppConfig, version: str | None, free_bytes: Sequence[int]) -> int:
+    """Requests at a time where nobody sets them: the most that a release tried where all fits whole on one GPU or all of them by its estimate, else one."""
+    most = next(most for first, _, most in _DEFAULTS if not is_before(version, first))
+    together = sum(free_bytes) - (len(free_bytes) - 1) * LEFT_FREE
+    for free in (free_bytes[0], together):
+        for ways in (most, 1):
+            if layers_estimated(model, replace(config, parallel=ways, ubatch=BATCH), free) > model.layer_count:
+                return ways
+    return 1
 
 
 def _since(architecture: str) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -12,7 +12,7 @@ from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.alternatives import alternatives
 from planner.engines.llamacpp.ask import GgufAsk, ask_of
 from planner.engines.llamacpp.backend import Backend, backend_of, ollamas
-from planner.engines.llamacpp.builds import DEFAULT_BUILD, MASK_IS_HALF, build_name
+from planner.engines.llamacpp.builds import MASK_IS_HALF, build_name
 from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, divided, is_by_hand
 from planner.engines.llamacpp.compute import compute_bytes, mask_bytes, pool_bytes
 from planner.engines.llamacpp.drafting import by_ollama, drafting_asked
@@ -293,8 +293,8 @@ def _weights(size: int, error: int, note: str, *, is_split: bool) -> Line:
 
 
 def _compute(ask: GgufAsk, config: LlamaCppConfig, size: int) -> Line:
-    """The compute buffer; of an Ollama that had graphs of its own with how far logs lie from llama.cpp's: 0.19 GiB for 0.32, 0.86 for 0.55."""
-    if ask.is_ollama and config.build < DEFAULT_BUILD:
+    """The compute buffer; of Ollama's own engine, which had graphs of its own, with how far logs lie from llama.cpp's: 0.19 GiB for 0.32, 0.86 for 0.55."""
+    if config.own_engine:
         low, high = size * 11 // 20, size * 8 // 5
         return Line(key="compute", name="compute graph", bytes=size, low_bytes=low, high_bytes=high, how=How.ESTIMATED, note="of Ollama's own engine: two logs")
     line = _derived("compute", "compute buffer", size, "derived from llama.cpp's graph", config)

@@ -104,3 +104,61 @@ def test_llama_cpp_got_as_many_layers_as_ollama_estimated(tag, free, layers, wei
     plan = checked(f"OLLAMA_CONTEXT_LENGTH=4096 ollama serve; ollama run {tag}", "rtx5070ti", "0.12.3", free)
     assert plan.layers_on_gpu == layers
     assert {line.key: line.bytes / MIB for line in plan.lines}["weights"] == pytest.approx(weights, rel=0.005)
+
+
+def settled(words, version, card="rtx4090"):
+    plan = checked(words, card, version)
+    return plan, dict(plan.settings), {warn.message for warn in plan.warnings if warn.code == "does-nothing"}
+
+
+# envconfig/config.go and api/types.go of those releases: OLLAMA_CONTEXT_LENGTH's default, and OLLAMA_NUM_PARALLEL's with server/sched.go's defaultParallel.
+@pytest.mark.parametrize(("version", "context", "parallel"), [
+    ("0.1.32", 2048, 1), ("0.2.0", 2048, 4), ("0.6.6", 2048, 4), ("0.6.7", 4096, 2), ("0.9.6", 4096, 2), ("0.10.0", 4096, 1), ("0.15.4", 4096, 1),
+    ("0.15.5", 32_768, 1), ("0.33", 32_768, 1),
+])  # fmt: skip
+def test_what_a_release_took_where_nobody_said(version, context, parallel):
+    plan, _, _ = settled("ollama run llama3.1:8b", version)
+    assert (plan.context, plan.users) == (context, parallel)
+
+
+def test_one_request_at_a_time_where_more_do_not_fit_whole():
+    """llama2:13b has 800 KiB of cache a token: with a batch's graph 4 of 2,048 tokens are more than 12 GiB, one is not."""
+    assert settled("ollama run llama2:13b", "0.5.7", "rtx3060")[0].users == 1
+    assert settled("OLLAMA_NUM_PARALLEL=2 ollama serve; ollama run llama2:13b", "0.5.7", "rtx3060")[0].users == 2
+
+
+def test_a_variable_does_nothing_before_a_release_reads_it():
+    plan, _, remarks = settled("OLLAMA_CONTEXT_LENGTH=8192 ollama serve; ollama run llama3.1:8b", "0.5.12")
+    assert plan.context == 2048
+    assert any("OLLAMA_CONTEXT_LENGTH does nothing" in remark for remark in remarks)
+    assert settled("OLLAMA_CONTEXT_LENGTH=8192 ollama serve; ollama run llama3.1:8b", "0.5.13")[0].context == 8192
+
+
+# llm/server.go and fs/ggml/ggml.go SupportsFlashAttention, SupportsKVCacheType of those releases.
+@pytest.mark.parametrize(("version", "tag", "flash", "kind", "kept"), [
+    ("0.12.3", "llama3.1:8b", "", "q8_0", "f16"),
+    ("0.12.3", "llama3.1:8b", "1", "q8_0", "q8_0"),
+    ("0.12.3", "llama3.1:8b", "0", "q8_0", "f16"),  # it warned, and did not refuse
+    ("0.12.3", "llama3.1:8b", "1", "q5_1", "f16"),
+    ("0.20.0", "llama3.1:8b", "", "q8_0", "f16"),  # flash attention is llama.cpp's choice: it must be asked for
+    ("0.12.3", "qwen3:8b", "", "q8_0", "f16"),
+    ("0.12.4", "qwen3:8b", "", "q8_0", "q8_0"),  # its own engine turned it on
+    ("0.12.3", "gpt-oss:20b", "", "q8_0", "f16"),
+    ("0.12.4", "gpt-oss:20b", "", "q8_0", "q8_0"),
+    ("0.11.11", "gemma2:9b", "1", "q8_0", "q8_0"),
+    ("0.12.0", "gemma2:9b", "1", "q8_0", "f16"),
+    ("0.4.7", "llama3.1:8b", "1", "q8_0", "f16"),  # OLLAMA_KV_CACHE_TYPE came with 0.5
+    ("0.33", "llama3.1:8b", "", "q8_0", "q8_0"),
+])  # fmt: skip
+def test_a_quantized_cache_needed_flash_attention(version, tag, flash, kind, kept):
+    env = f"OLLAMA_KV_CACHE_TYPE={kind} " + (f"OLLAMA_FLASH_ATTENTION={flash} " if flash else "")
+    plan, settings, remarks = settled(f"{env}ollama serve; ollama run {tag}", version)
+    assert plan.starts
+    assert settings["kv_cache_type"] == kept
+    assert any("OLLAMA_KV_CACHE_TYPE" in remark for remark in remarks) is (kept != kind)
+
+
+def test_the_compute_buffer_says_which_engine_ran_it():
+    notes = {tag: held("0.12.3", tag)["compute"].note for tag in ("llama3.1:8b", "gemma3:12b")}
+    assert "own engine" in notes["gemma3:12b"]
+    assert "llama.cpp" in notes["llama3.1:8b"]
