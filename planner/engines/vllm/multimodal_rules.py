@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from planner.engines.vllm.engine_args import EngineArgs, Refused
 from planner.engines.vllm.overhead import pictures_in_a_film
 from planner.engines.vllm.pictures import BY_PIXELS, FLAG, only_pixels
-from planner.engines.vllm.rules import GEMMA4_FILM, is_gemma4, least_batch
+from planner.engines.vllm.rules import GEMMA4_FRAME, GEMMA4_FRAMES, is_gemma4, least_batch
 from planner.engines.vllm.served import kinds_taken, limits, takes_text_only
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import VERSIONS
@@ -52,13 +52,25 @@ def inputs(asked: EngineArgs) -> Refused:
 
 def _whole_items(asked: EngineArgs) -> Refused:
     """Items that must come in one batch (v1/core/encoder_cache_manager.py compute_mm_encoder_budget, 0.11 to 0.33; platforms/cuda.py check_and_update_config)."""
-    anyway = "--max-num-batched-tokens" in asked.values and least_batch(asked.model, VERSIONS[asked.config.vllm_version]) > 1
-    if not anyway and not asked.values.get(WHOLE_ITEMS):
+    if not comes_whole(asked.values, asked.model, asked.config):
         return
     item, batch = largest_item(asked.values, asked.model, asked.config), asked.config.max_num_batched_tokens
     if item is not None and item > batch:
         larger = f"max_tokens_per_mm_item ({item}) is larger than max_num_batched_tokens ({batch})"
         yield f"Chunked MM input disabled but {larger}. Please increase max_num_batched_tokens.", f"--max-num-batched-tokens {item}"
+
+
+def comes_whole(values: Mapping[str, str | bool], model: ModelSpec, config: ServeConfig) -> bool:
+    """Whether no item is divided over batches: because a command says so, or because the model's never are and a command says how large a batch is."""
+    anyway = "--max-num-batched-tokens" in values and least_batch(model, VERSIONS[config.vllm_version]) > 1
+    return anyway or bool(values.get(WHOLE_ITEMS))
+
+
+def may_not_fit(values: Mapping[str, str | bool], model: ModelSpec, config: ServeConfig) -> bool:
+    """Whether an item that comes whole may be larger than a batch, where nobody here knows how large it is."""
+    if not comes_whole(values, model, config) or largest_item(values, model, config) is not None:
+        return False
+    return not is_gemma4(model) or config.max_num_batched_tokens < _LARGEST_GEMMA4_PICTURE
 
 
 def largest_item(values: Mapping[str, str | bool], model: ModelSpec, config: ServeConfig) -> int | None:
@@ -67,15 +79,25 @@ def largest_item(values: Mapping[str, str | bool], model: ModelSpec, config: Ser
         left_out = "--language-model-only" in values or "--limit-mm-per-prompt" in values
         return None if left_out and values.get("--enable-mm-embeds") else 0  # embeddings come where nothing else may
     kinds, vision = kinds_taken(model, values), model.vision
+    if is_gemma4(model) and (film := _gemma4_film(values) if "video" in kinds else 0) >= _LARGEST_GEMMA4_PICTURE:
+        return film
     if any(isinstance(limit, dict) and not set(limit) <= {"count"} for limit in limits(values).values()):
         return None
-    if is_gemma4(model) and "video" in kinds:
-        return GEMMA4_FILM
     films_known = "video" not in kinds or model.architecture.startswith(BY_PIXELS)
     sizes_known = FLAG not in values or only_pixels(values, model, config.vllm_version)
     if vision is None or "image" not in kinds or "audio" in kinds or not films_known or not sizes_known:
         return None
     return max(vision.tokens_per_item * pictures_in_a_film(vision, config), vision.counted_tokens)
+
+
+_LARGEST_GEMMA4_PICTURE = 1120  # tokens, whatever a command makes of it; a sound is shorter (gemma4_mm.py _SUPPORTED_SOFT_TOKENS)
+
+
+def _gemma4_film(values: Mapping[str, str | bool]) -> int:
+    """Tokens of Gemma 4's longest film; with fewer frames where a command says so (limit_per_prompt's num_frames)."""
+    said = limits(values).get("video")
+    frames = said.get("num_frames") if isinstance(said, dict) else None
+    return GEMMA4_FRAME * (min(GEMMA4_FRAMES, frames) if isinstance(frames, int) else GEMMA4_FRAMES)
 
 
 _OPTIONS = {"image": ("width", "height"), "video": ("num_frames", "width", "height"), "audio": ("length",)}

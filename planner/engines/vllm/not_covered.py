@@ -15,7 +15,7 @@ from typing import TypedDict
 from planner.engines.vllm import pictures
 from planner.engines.vllm.command import READ
 from planner.engines.vllm.lora import is_known
-from planner.engines.vllm.multimodal_rules import WHOLE_ITEMS, largest_item
+from planner.engines.vllm.multimodal_rules import WHOLE_ITEMS, may_not_fit
 from planner.engines.vllm.not_covered_environment import ENVIRONMENT
 from planner.engines.vllm.not_covered_models import ONLY, STAGED, is_staged
 from planner.engines.vllm.not_covered_options import uncovered_options
@@ -181,8 +181,9 @@ def not_covered(
         yield NotCovered(flag="--hf-overrides", what="changes to the model's configuration", effect="either")
     if pictures.FLAG in values and model.vision is not None and not config.skip_mm_profiling and not pictures.only_pixels(values, model, config.vllm_version):
         yield NotCovered(flag=pictures.FLAG, what="pictures of another size", effect="either")
-    if values.get(WHOLE_ITEMS) and largest_item(values, model, config) is None:
-        yield NotCovered(flag=WHOLE_ITEMS, what="whether the largest picture, film or sound fits a batch", effect="either")
+    if may_not_fit(values, model, config):
+        flag = WHOLE_ITEMS if values.get(WHOLE_ITEMS) else "--max-num-batched-tokens"
+        yield NotCovered(flag=flag, what="whether the largest picture, film or sound fits a batch", effect="either")
     yield from uncovered_options(model, config, *usual)
     yield from _of_the_environment(env or {}, model, config)
 

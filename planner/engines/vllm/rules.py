@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 ONLINE = "fp8"  # vLLM quantizes a 16-bit checkpoint while it loads it
 TURING = 75
-GEMMA4_FILM = 32 * (70 + 2 + 6)  # tokens: its frames, those of each, its marks and its time stamp (0.19 to 0.33)
+GEMMA4_FRAMES, GEMMA4_FRAME = 32, 70 + 2 + 6  # of a film at most; tokens of each with its marks and its time stamp (gemma4_mm.py of 0.19 to 0.33)
+GEMMA4_FILM = GEMMA4_FRAMES * GEMMA4_FRAME
 WHOLE_PICTURES, WHOLE_BY_DEFAULT = 20, 22  # since when Gemma 4's are not divided, and a batch that nobody said is raised for it (engine/arg_utils.py)
 # Its kernel holds 16 rows of queries and 32 of keys and of values at once, 80 KiB in 16 bits (attention/ops/triton_unified_attention.py, alike
 # in every release that has Gemma 4); seen of Gemma 4 E2B on a T4 in 0.29.
@@ -46,7 +47,7 @@ def default_batches(gpu: GpuSpec, memory_bytes: int, version: Version) -> tuple[
 def least_batch(model: ModelSpec, version: Version) -> int:
     """Tokens that a batch has to hold: the largest item of a model whose pictures attend in both directions, which are never divided.
 
-    Known of Gemma 4, where it is a film (gemma4_mm.py get_mm_max_tokens_per_item; platforms/cuda.py check_and_update_config, is_mm_prefix_lm).
+    Known of Gemma 4, where it is a film (gemma4_mm.py and gemma4_unified.py get_mm_max_tokens_per_item; platforms/cuda.py check_and_update_config, is_mm_prefix_lm).
     """
     whole = model.bidirectional_images and is_gemma4(model) and version.minor >= WHOLE_PICTURES
     return GEMMA4_FILM if whole else 1
@@ -54,7 +55,7 @@ def least_batch(model: ModelSpec, version: Version) -> int:
 
 def is_gemma4(model: ModelSpec) -> bool:
     """Whether it is Gemma 4 with its pictures."""
-    return model.architecture.startswith("Gemma4For")
+    return model.architecture.startswith(("Gemma4For", "Gemma4UnifiedFor"))
 
 
 def in_flight_tokens(config: LedgerSettings[Whole], *, pooled: bool = False) -> Whole:

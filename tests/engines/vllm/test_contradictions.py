@@ -116,6 +116,10 @@ WHOLE, IN_2048 = "--disable-chunked-mm-input", "--max-num-batched-tokens 2048"
         ("Qwen/Qwen2.5-VL-7B-Instruct", f"{WHOLE} --max-num-batched-tokens 16384 --max-model-len 32768", "0.33", 32_768),  # a film
         ("Qwen/Qwen3-8B", f"{WHOLE} {IN_2048}", "0.33", 0),
         ("google/gemma-4-31B-it", IN_2048, "0.33", 2496),  # its pictures are seen from both sides: never divided
+        ("google/gemma-4-12B-it", IN_2048, "0.33", 2496),  # the class without towers has the same films
+        ("google/gemma-4-12B-it", f"{IN_2048} {WHOLE}", "0.33", 2496),
+        ("google/gemma-4-31B-it", f'{IN_2048} --limit-mm-per-prompt \'{{"video": {{"count": 1, "num_frames": 27}}}}\'', "0.33", 2106),
+        ("google/gemma-4-31B-it", f'{IN_2048} --limit-mm-per-prompt \'{{"video": {{"count": 1, "num_frames": 26}}}}\'', "0.33", 0),
         ("google/gemma-4-31B-it", "", "0.33", 0),
         ("google/gemma-4-31B-it", IN_2048, "0.19", 0),
         ("google/gemma-4-E4B-it", IN_2048, "0.33", 0),
@@ -142,6 +146,15 @@ def test_where_nobody_knows_the_largest_item_no_batch_surely_holds_it(words, uns
     plan = check(server, group_for(server, "h100", 1, "server"))
     assert [part.flag for part in plan.not_covered] == unsure
     assert (plan.verdict == "unknown") is bool(unsure)
+
+
+@pytest.mark.parametrize(("batch", "unsure"), [(1119, True), (1120, False)])
+def test_a_picture_that_is_never_divided_may_be_larger_than_a_small_batch(batch, unsure):
+    words = f"--limit-mm-per-prompt.video 0 --max-num-batched-tokens {batch} --max-num-seqs 16"
+    server = find_server(f"vllm serve google/gemma-4-12B-it {words} --max-model-len 4096")
+    plan = check(server, group_for(server, "h100", 1, "server"))
+    assert [part.flag for part in plan.not_covered] == ["--max-num-batched-tokens"] * unsure
+    assert (plan.verdict == "unknown") is unsure
 
 
 @pytest.mark.parametrize(("caching", "refused"), [("--enable-prefix-caching", True), ("--no-enable-prefix-caching", False)])
