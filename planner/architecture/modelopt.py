@@ -77,11 +77,10 @@ def modelopt(config: Config, *, mapped: Callable[[], bool]) -> Quantization:
             return BF16
         return _storage(algorithm, target)
 
-    scheme = config.section("kv_cache_scheme") if isinstance(config.data.get("kv_cache_scheme"), dict) else Config({}, "")
-    kept = str(inner.data.get("kv_cache_quant_algo", "")).upper()
-    fp8_kv = kept == "FP8" or scheme.data.get("num_bits") == 8
+    cache = _cache_dtype(inner, config)
+    asks_scales = bool(inner.data.get("kv_cache_quant_algo")) if config.has("quantization") else cache == "fp8"
     name = {"NVFP4": "modelopt_fp4", "MIXED_PRECISION": "modelopt_mixed"}.get(algorithm, "modelopt")
-    scales = scalars(4, 16) if fp8_kv or not layers else ()  # mixed precision registers them with an FP8 cache only
+    scales = scalars(4, 16) if asks_scales or not layers else ()  # mixed precision registers them with a cache that has some only
     main = _storage(Counter(layers.values()).most_common(1)[0][0] if layers else algorithm, Target.LINEAR)
     return Quantization(
         name,
@@ -89,8 +88,19 @@ def modelopt(config: Config, *, mapped: Callable[[], bool]) -> Quantization:
         main,
         attention_scales=scales,
         latent_scales=scales,
-        kv_cache_dtype="fp8" if fp8_kv else "nvfp4" if kept == "NVFP4" or scheme.data.get("num_bits") == 4 else "auto",
+        kv_cache_dtype=cache,
     )
+
+
+def _cache_dtype(inner: Config, config: Config) -> str:
+    """What the checkpoint asks its cache to be: a scheme before a name; the model's own for what vLLM only warns of (utils/torch_utils.py)."""
+    keys = ("kv_cache_scheme", "kv_cache_quant_algo")
+    said = next((value for key in keys for section in (inner, config) if (value := section.data.get(key))), None)
+    if isinstance(said, dict):
+        kind = (said.get("num_bits"), said.get("type"))
+        return "fp8" if kind == (8, "float") and said.get("dynamic") is False else "nvfp4" if kind == (4, "float") else "auto"
+    name = said.lower() if isinstance(said, str) else ""
+    return name if name in ("fp8", "nvfp4") else "auto"
 
 
 def _storage(algorithm: str, target: Target) -> Storage:

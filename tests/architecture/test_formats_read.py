@@ -52,6 +52,27 @@ def test_bytes_of_what_is_quantized_while_loading():
     assert ONLINE["mxfp8"] == (MXFP8, MXFP8)
 
 
+@pytest.mark.parametrize(
+    ("said", "dtype"),
+    [
+        ({"kv_cache_scheme": {"num_bits": 4, "type": "float"}}, "nvfp4"),
+        ({"kv_cache_scheme": {"num_bits": 4, "type": "int"}}, "auto"),
+        ({"kv_cache_scheme": {"num_bits": 8, "type": "float", "dynamic": False}}, "fp8"),
+        ({"kv_cache_scheme": {"num_bits": 8, "type": "float", "dynamic": True}}, "auto"),
+        ({"kv_cache_scheme": {"num_bits": 8, "type": "int", "dynamic": False}}, "auto"),
+        ({"kv_cache_scheme": {"num_bits": 8, "type": "int"}, "kv_cache_quant_algo": "FP8"}, "auto"),  # the scheme goes before the name
+        ({"kv_cache_scheme": None, "kv_cache_quant_algo": "FP8"}, "fp8"),
+        ({"kv_cache_quant_algo": "NVFP4"}, "nvfp4"),
+        ({"kv_cache_quant_algo": "INT8"}, "auto"),
+        ({}, "auto"),
+    ],
+)
+def test_what_a_modelopt_checkpoint_asks_its_cache_to_be(said, dtype):
+    """utils/torch_utils.py get_kv_cache_quant_algo_string, of a section of either shape."""
+    assert read(quant_method="modelopt", quant_algo="NVFP4", **said).kv_cache_dtype == dtype
+    assert read(quant_method="modelopt", quantization={"quant_algo": "NVFP4", **said}).kv_cache_dtype == dtype
+
+
 def scheme(dtype, granularity, *, inputs="dynamic", **more):
     described = {"dtype": dtype, "qscheme": granularity, **more}
     return {"weight": described, "input_tensors": {**described, "is_dynamic": inputs == "dynamic"} if inputs else None}

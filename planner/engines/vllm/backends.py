@@ -115,6 +115,18 @@ def asked_backend(name: str, model: ModelSpec, gpu: GpuSpec, kv_cache_dtype: str
     return backend
 
 
+def asked_block(size: int, backend: Backend | None, model: ModelSpec, gpu: GpuSpec, *, named: bool) -> int:
+    """The block size that a command names. Raises UnsupportedError where no kernel splits such blocks (v1/attention/backend.py supports_block_size)."""
+    if backend and backend.supports_block(size):
+        return size
+    if named and backend:
+        raise UnsupportedError(f"Selected backend {backend.name} is not valid for this configuration. Reason: block_size not supported")
+    others = (other for other in BACKENDS if other.latent == model.is_latent and backend_on(other.name, gpu) is other)
+    if not any(other.supports_block(size) for other in others):
+        raise UnsupportedError(f"No valid attention backend found: block_size not supported ({size})")
+    return size
+
+
 REFUSED_SINCE = 33
 # Classes that one backend alone builds, and what 0.33 says of another (models/rnj1.py, step1.py, models/flint/model.py); of earlier releases nothing is known.
 _ONLY = {
@@ -130,6 +142,25 @@ def refuse_other(model: ModelSpec, name: str, gpu: GpuSpec, *, named: bool) -> N
     chosen = gpu.capability // 10 == 10 and only == "FLASHINFER" and not named  # what Blackwell takes by itself where its kernels can be had
     if name != only and not chosen and gpu.vendor == "nvidia":
         raise UnsupportedError(told.format(name), f"--attention-backend {only}")
+
+
+# Since when caches may have a scale a head (0.14 still takes one a tensor alone, 0.16 both; GUESS: not 0.15, which has no source distribution), and since
+# when FlashAttention reads FP8 caches on 10.x (backends/fa_utils.py flash_attn_supports_kv_cache_dtype).
+SCALES_BY_HEAD, FP8_FLASH_BLACKWELL = 16, 27
+
+
+def refuse_scales_by_head(name: str, gpu: GpuSpec, minor: int) -> None:
+    """Raise UnsupportedError where the release has no cache with a scale a head, or no FlashAttention that reads one.
+
+    Sources: compressed_tensors.py validate_kv_cache_scheme; v1/attention/backends/flash_attn.py supports_per_head_quant_scales.
+    """
+    hint = "a checkpoint whose cache has a scale a layer"
+    if minor < SCALES_BY_HEAD:
+        told = "Only support per-tensor scaling factor for compressed-tensors KV cache. Expected strategy: tensor, found strategy: attn_head"
+        raise UnsupportedError(told, hint)
+    reads = gpu.capability // 10 == 9 or (gpu.capability // 10 == 10 and minor >= FP8_FLASH_BLACKWELL)
+    if name != "FLASH_ATTN" or not reads:
+        raise UnsupportedError(f"No valid attention backend found: per-head quant scales not supported by {name}", hint)
 
 
 def _reasons(backend: Backend, model: ModelSpec, kv_cache_dtype: str) -> list[str]:

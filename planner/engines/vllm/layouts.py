@@ -5,7 +5,17 @@ Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM
 
 from __future__ import annotations
 
-from planner.engines.vllm.backends import BACKENDS, REFUSED_SINCE, Backend, asked_backend, backend_on, known, refuse_other
+from planner.engines.vllm.backends import (
+    FP8_FLASH_BLACKWELL,
+    REFUSED_SINCE,
+    Backend,
+    asked_backend,
+    asked_block,
+    backend_on,
+    known,
+    refuse_other,
+    refuse_scales_by_head,
+)
 from planner.engines.vllm.cache_options import NO_OPTIONS, CacheOptions
 from planner.engines.vllm.dtypes import FP8_DTYPES, GAUDI_DTYPE, KV_CACHE_DTYPES, PACKED_DTYPES, SLOTS
 from planner.engines.vllm.kvcache import SMALLEST_KERNEL_BLOCK
@@ -13,6 +23,7 @@ from planner.engines.vllm.versions import (
     DEEPSEEK_V4_ROCM,
     DEFAULT_VERSION,
     KV_DTYPES_SINCE,
+    MODELOPT_CACHES,
     NVFP4_OFF_BLACKWELL,
     OLDEST,
     SPARSE_ROCM,
@@ -35,9 +46,12 @@ _MLA_FP8_TOKEN_BYTES = 656  # fp8_ds_mla: 512 FP8 + 4 float32 scales + 64 bfloat
 _MLA_NVFP4_TOKEN_BYTES, _MLA_WIDTH = 352, 576  # nvfp4_ds_mla: 512 NVFP4 with their scales and 64 FP8, of 512 and 64 values
 
 
-def effective_kv_dtype(model: ModelSpec, kv_cache_dtype: str) -> str:
-    """What `auto` becomes: the checkpoint's own cache dtype where it names one."""
-    return model.kv_cache_dtype if kv_cache_dtype == "auto" else kv_cache_dtype
+def effective_kv_dtype(model: ModelSpec, kv_cache_dtype: str, version: str = DEFAULT_VERSION) -> str:
+    """What `auto` becomes: the checkpoint's own cache dtype where it names one that the release reads."""
+    own, modelopts = model.kv_cache_dtype, (model.quantization or "").startswith("modelopt")
+    if kv_cache_dtype != "auto" or (modelopts and VERSIONS[version].minor < MODELOPT_CACHES.get(own, OLDEST)):
+        return kv_cache_dtype
+    return own
 
 
 def _drafts_chunks(model: ModelSpec) -> bool:
@@ -54,8 +68,8 @@ def cache_layout(
     Source: platforms/cuda.py backend priorities, v1/attention/backends/*.py (0.33's answers were read off vLLM itself with simulated GPUs);
     what older releases do otherwise is in versions.py.
     """
-    name, dtype, release = known(options.attention_backend or ""), effective_kv_dtype(model, kv_cache_dtype), VERSIONS[version]
-    if model.scales_by_head and not name and gpu.capability // 10 == 10:
+    name, dtype, release = known(options.attention_backend or ""), effective_kv_dtype(model, kv_cache_dtype, version), VERSIONS[version]
+    if model.scales_by_head and not name and gpu.capability // 10 == 10 and release.minor >= FP8_FLASH_BLACKWELL:
         name = "FLASH_ATTN"  # what Blackwell takes before it has no such scales
     boundary: tuple[str, ...] = ()
     if dtype in SLOTS:
@@ -69,10 +83,10 @@ def cache_layout(
         layout = _selected_layout(model, gpu, kv_cache_dtype, dtype_bits=dtype_bits, version=version)
     if release.minor >= REFUSED_SINCE:
         refuse_other(model, layout.backend, gpu, named=bool(name))
-        if model.scales_by_head and not (layout.backend == "FLASH_ATTN" and gpu.capability // 10 in (9, 10)):  # v1/attention/backends/flash_attn.py
-            raise UnsupportedError(f"No valid attention backend found: per-head quant scales not supported by {layout.backend}", "a cache with a scale a layer")
+    if model.scales_by_head:
+        refuse_scales_by_head(layout.backend, gpu, release.minor)
     if options.block_size and chooses_backend(model):
-        layout = replace(layout, block_size=_asked_block(options.block_size, backend_on(layout.backend, gpu), model, gpu, named=bool(name)))
+        layout = replace(layout, block_size=asked_block(options.block_size, backend_on(layout.backend, gpu), model, gpu, named=bool(name)))
     bits = {"float16": 16, "bfloat16": 16, "float32": 32}
     conv, state = options.mamba_cache_dtype or "", options.mamba_ssm_cache_dtype or ""
     caching = (release.hybrid_prefix_caching and model.architecture not in _BY_FIRST_TOKEN) if options.prefix_caching is None else options.prefix_caching
@@ -106,21 +120,9 @@ def _named_layout(backend: Backend, dtype: str, dtype_bits: int, gpu: GpuSpec) -
     )
 
 
-def _asked_block(size: int, backend: Backend | None, model: ModelSpec, gpu: GpuSpec, *, named: bool) -> int:
-    """The block size that a command names. Raises UnsupportedError where no kernel splits such blocks (v1/attention/backend.py supports_block_size)."""
-    if backend and backend.supports_block(size):
-        return size
-    if named and backend:
-        raise UnsupportedError(f"Selected backend {backend.name} is not valid for this configuration. Reason: block_size not supported")
-    others = (other for other in BACKENDS if other.latent == model.is_latent and backend_on(other.name, gpu) is other)
-    if not any(other.supports_block(size) for other in others):
-        raise UnsupportedError(f"No valid attention backend found: block_size not supported ({size})")
-    return size
-
-
 def _selected_layout(model: ModelSpec, gpu: GpuSpec, kv_cache_dtype: str, *, dtype_bits: int, version: str) -> CacheLayout:
     """The layout of the backend that vLLM selects by itself."""
-    dtype = effective_kv_dtype(model, kv_cache_dtype)
+    dtype = effective_kv_dtype(model, kv_cache_dtype, version)
     if dtype not in KV_CACHE_DTYPES:
         raise UnsupportedError(f"KV cache dtype {dtype} is not supported")
     release = VERSIONS[version]

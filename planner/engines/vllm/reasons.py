@@ -169,7 +169,7 @@ def _why_dtype(request: Request, choice: Choice, undone: Undone, dtypes: Sequenc
     if config.kv_cache_dtype != "auto":
         claimed = _claimed(request, choice, undone(kv_cache_dtype="auto"), setting)
         return Why(f"16-bit {claimed.text}", claimed.claim) if claimed else Why("FP8 keeps more requests than 16-bit")
-    if layouts.effective_kv_dtype(model, "auto") != "auto":
+    if layouts.effective_kv_dtype(model, "auto", request.pins.vllm_version) != "auto":
         return Why("the checkpoint asks for FP8")
     if layouts.cache_layout(model, request.group.gpu, "auto", version=request.pins.vllm_version).bits == 8:
         return Why("this model's attention keeps an FP8 cache of its own")

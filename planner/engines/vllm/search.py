@@ -37,7 +37,7 @@ def kv_dtypes(request: Request) -> list[str]:
     """Cache dtypes to try, best first: the model's own, then FP8 where this GPU and its attention backend can."""
     if request.pins.kv_cache_dtype:
         return [request.pins.kv_cache_dtype]
-    if layouts.effective_kv_dtype(request.model, "auto") != "auto":
+    if layouts.effective_kv_dtype(request.model, "auto", request.pins.vllm_version) != "auto":
         return ["auto"]
     try:
         layouts.cache_layout(request.model, request.group.gpu, NARROW_CACHE, version=request.pins.vllm_version)

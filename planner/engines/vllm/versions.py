@@ -21,9 +21,11 @@ SPARSE_ROCM, SPARSE_ROCM_FP8, DEEPSEEK_V4_ROCM = 12, 20, 22
 KV_DTYPES_SINCE = {"fp8_ds_mla": 12, "float16": 18, "int8_per_token_head": 20, "fp8_per_token_head": 20, "nvfp4": 21, "int4_per_token_head": 25}
 KV_DTYPES_SINCE |= dict.fromkeys(("turboquant_k8v4", "turboquant_4bit_nc", "turboquant_k3v4_nc", "turboquant_3bit_nc"), 20)
 KV_DTYPES_SINCE |= {"nvfp4_4over6": 28, "nvfp4_ds_mla": 30, "ultraquant_4bit": 32} | dict.fromkeys(("octave_k3v4", "octave_k3v3", "octave_k3v3_compact"), 33)
-# TurboQuant: on hybrids (quantization/turboquant/config.py), its workspace reserved at start (_reserve_workspace), blocks of mixed layers aligned
+# The cache that a ModelOpt checkpoint names: before that a release warns and keeps the model's own, or does not look for one (utils/torch_utils.py)
+MODELOPT_CACHES = {"fp8": 14, "nvfp4": 20}
+# TurboQuant: on hybrids (quantization/turboquant/config.py), blocks of mixed layers aligned
 # (platforms/interface.py _align_heterogeneous_kv_block_size), one order of a block's tokens for all backends (supported_kv_cache_layouts)
-TURBOQUANT_HYBRIDS, WORKSPACE_RESERVED, SKIPPED_BLOCKS_ALIGNED, CACHE_LAYOUTS = 21, 24, 25, 29
+TURBOQUANT_HYBRIDS, SKIPPED_BLOCKS_ALIGNED, CACHE_LAYOUTS = 21, 25, 29
 # The compute capability that a quantization method needs, since which release (get_min_capability of each; config/vllm.py compares). AWQ and GPTQ
 # have had the lower one all along: before 0.14, where their Marlin kernels needed 8.0, others took over (awq.py, gptq.py).
 MINIMUM_CAPABILITY = {

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,42 @@ def test_sparse_attention_by_release():
 def test_cache_dtypes_came_with_a_release(dtype, since):
     assert f"it came with 0.{since}" in refused("qwen3-8b", "b200", dtype, f"0.{since - 1}")
     assert layout("qwen3-8b", "b200", dtype, f"0.{since}")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "version", "words"),
+    [
+        ("h100", "0.14", "Only support per-tensor scaling factor"),  # validate_kv_cache_scheme
+        ("h100", "0.16", ""),
+        ("h100", "0.33", ""),
+        ("l40s", "0.16", "per-head quant scales not supported by FLASHINFER"),  # FlashAttention 2
+        ("l40s", "0.33", "per-head quant scales not supported by FLASHINFER"),
+        ("b200", "0.26", "per-head quant scales not supported by FLASHINFER"),  # fa_utils.py: FP8 caches on 9.0 alone
+        ("b200", "0.27", ""),
+    ],
+)
+def test_a_cache_with_a_scale_a_head_by_release_and_gpu(gpu, version, words):
+    spec = replace(find_model("qwen3-8b").spec(), scales_by_head=True, kv_cache_dtype="fp8")
+    if not words:
+        assert cache_layout(spec, find_gpu(gpu), "auto", version=version).backend == "FLASH_ATTN"
+        return
+    with pytest.raises(UnsupportedError, match=words):
+        cache_layout(spec, find_gpu(gpu), "auto", version=version)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "own", "version", "bits"),
+    [
+        ("modelopt", "fp8", "0.13", 16),  # get_kv_cache_quant_algo_string came with 0.14
+        ("modelopt", "fp8", "0.14", 8),
+        ("modelopt_fp4", "nvfp4", "0.19", 16),  # a name that it warns of
+        ("modelopt_fp4", "nvfp4", "0.21", 4),
+        ("compressed-tensors", "fp8", "0.11", 8),
+    ],
+)
+def test_the_cache_that_a_checkpoint_names_by_release(quantization, own, version, bits):
+    spec = replace(find_model("qwen3-8b").spec(), quantization=quantization, kv_cache_dtype=own)
+    assert cache_layout(spec, find_gpu("b200"), "auto", version=version).bits == bits
 
 
 def test_an_nvfp4_cache():
