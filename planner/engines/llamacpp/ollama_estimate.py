@@ -6,9 +6,20 @@ formulas are the same.
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, kv_bits
 from planner.engines.llamacpp.model import GgufModel
-from planner.facts.attention import Attention, FullAttention, RecurrentState, SlidingWindow
+from planner.facts.attention import (
+    Attention,
+    ChunkedLocal,
+    CompressedCache,
+    CrossAttention,
+    FullAttention,
+    LatentAttention,
+    RecurrentState,
+    SlidingWindow,
+)
 from planner.facts.record import dataclass
 from planner.units import MIB
 
@@ -61,24 +72,27 @@ def _cache_bytes(cache: Attention, config: LlamaCppConfig) -> int:
     elements, size = kv_bits(config.kv_type)
     width = _ROUNDED.get(config.kv_type, size / elements)
     match cache:
-        case FullAttention() | SlidingWindow():
+        case FullAttention() | SlidingWindow() | ChunkedLocal() | CrossAttention():
             return int(tokens * cache.kv_heads * (cache.head_dim + cache.head_dim_v) * width)
-        case RecurrentState():
+        case LatentAttention():  # one head whose key is the latent with its rotary part, and whose value is the latent once more
+            return int(tokens * (2 * cache.latent_dim + cache.rope_dim) * width)
+        case RecurrentState() | CompressedCache():
             return cache_bytes(cache, config)
         case _:
-            return 0
+            assert_never(cache)
 
 
 def _graph_bytes(model: GgufModel, config: LlamaCppConfig, kv_bytes: int) -> tuple[int, int]:
     """What it takes a graph for, with a part of the layers on the GPU and with all of them."""
     heads = [cache for cache, _ in model.caches if isinstance(cache, FullAttention | SlidingWindow)]
+    latents = [cache for cache, _ in model.caches if isinstance(cache, LatentAttention)]
     own = _Shape(
         batch=min(config.ubatch, config.context),
         context=config.context * config.parallel,
         hidden=model.hidden,
         heads=model.heads,
-        head=max((cache.head_dim for cache in heads), default=0),
-        kv_heads=max((cache.kv_heads for cache in heads), default=0),
+        head=max([*(cache.head_dim for cache in heads), *(cache.latent_dim + cache.rope_dim for cache in latents)], default=0),
+        kv_heads=max([*(cache.kv_heads for cache in heads), *(1 for _ in latents)], default=0),
         vocab=model.vocab,
     )
     plain = model.architecture.lower().replace("_", "")
@@ -88,8 +102,17 @@ def _graph_bytes(model: GgufModel, config: LlamaCppConfig, kv_bytes: int) -> tup
         return _gemma(own)
     if plain.startswith("qwen2for") or plain == "qwen2":
         return _qwen2(own)
-    if plain.startswith(("cohere", "command")):
+    if plain.startswith(("cohere", "command")) and not plain.startswith("cohere2"):
         return _command_r(own)
+    if plain.startswith(("deepseekv2", "deepseekv3")):
+        return _deepseek2(own)
+    if plain.startswith("phifor"):
+        return _phi2(own)
+    if plain.startswith("stablelm"):
+        whole = 4 * own.batch * (own.scores + 3 * own.hidden + 2)
+        return max(own.logits + 4 * own.batch * own.hidden, whole), whole
+    if plain.startswith(("chatglm", "glmfor")):
+        return _chatglm(own)
     part = own.heads // max(1, own.kv_heads) * kv_bytes // 6
     return part, part
 
@@ -115,3 +138,21 @@ def _gemma(own: _Shape) -> tuple[int, int]:
 def _command_r(own: _Shape) -> tuple[int, int]:
     part = 4 * own.batch * (1 + 2 * own.hidden + own.scores) + 4 * own.hidden * own.context + own.hidden**2 * 9 // 16
     return max(own.logits + own.head_copy, part), max(own.logits, 4 * own.batch * (2 + 4 * own.hidden + own.scores))
+
+
+def _deepseek2(own: _Shape) -> tuple[int, int]:
+    logits, keys = own.logits + 8 * own.batch * own.hidden, 2 * own.head * own.kv_heads
+    scores = own.context * (1 + own.kv_heads)
+    part = 4 * own.batch * (2 * own.hidden + 1 + keys + scores) + 2 * keys * own.context + own.hidden * own.head * own.kv_heads * 9 // 16
+    return max(logits + own.head_copy, part), max(logits, 4 * own.batch * (3 * own.hidden + 2 + keys + scores))
+
+
+def _phi2(own: _Shape) -> tuple[int, int]:
+    part = max(own.logits + 4 * own.batch * own.hidden + own.head_copy, 4 * own.batch * (2 + 3 * own.hidden + own.scores))
+    return part, max(own.logits, 4 * own.batch * (1 + 4 * own.hidden + own.scores))
+
+
+def _chatglm(own: _Shape) -> tuple[int, int]:
+    qkv, mixed = own.head * (own.heads + 2 * own.kv_heads), 2 * own.hidden + own.scores + own.head * own.heads
+    part = 4 * own.batch * (1 + mixed) + 8 * own.head * own.context + 4 * qkv
+    return max(own.logits + own.head_copy, part), max(own.logits, 4 * own.batch * (2 + mixed + qkv))

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from planner.catalogue.resolve import find_plain
+from planner.engines.llamacpp import ollama_estimate
 from planner.engines.llamacpp.drafting import by_ollama
+from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.model import converted
 from planner.engines.llamacpp.ollama_own import runs_itself
 from planner.facts.attention import SlidingWindow
@@ -104,6 +106,18 @@ def test_llama_cpp_got_as_many_layers_as_ollama_estimated(tag, free, layers, wei
     plan = checked(f"OLLAMA_CONTEXT_LENGTH=4096 ollama serve; ollama run {tag}", "rtx5070ti", "0.12.3", free)
     assert plan.layers_on_gpu == layers
     assert {line.key: line.bytes / MIB for line in plan.lines}["weights"] == pytest.approx(weights, rel=0.005)
+
+
+def test_a_latent_counts_as_one_head_whose_key_it_is():
+    """DeepSeek V3.1 at 4,096 tokens in a batch of 512: 4 * 512 * (3 * 7168 + 129280) of logits and three hidden states, and the output matrix that comes for a
+    batch, 7168 * 129280 * 105 / 128 (fs/ggml/ggml.go, deepseek2); scores of a single head stay below. Its cache has 576 and 512 values a token and layer.
+    """
+    model = converted(find_plain("deepseek-v3.1").spec, "Q4_K_M")
+    config = LlamaCppConfig(context=4096)
+    caches = {cache for cache, _ in model.caches}
+    kept = {ollama_estimate._cache_bytes(cache, config) for cache in caches}
+    assert kept == {4096 * (576 + 512) * 2}
+    assert ollama_estimate._graph_bytes(model, config, 61 * kept.pop()) == (308_805_632 + 760_166_400, 308_805_632)
 
 
 def settled(words, version, card="rtx4090"):
