@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import field, replace
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from planner.facts.context import USEFUL_CONTEXT
 from planner.facts.deployment import Sampling
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
+from planner.facts.not_covered import NotCovered
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.record import dataclass
 from planner.facts.speed import Load
 from planner.facts.variant import Variant
-from planner.text import slug
+from planner.text import shown, slug
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class MlxAsk:
     repo: str
     served_name: str
     form: mlx.MlxFormat
+    missing: tuple[NotCovered, ...] = ()
+    """What of the weights is not known."""
     released: str = ""
     """The month of the model, where the catalogue knows it."""
     is_free_form: bool = False
@@ -81,12 +85,14 @@ class MlxAsk:
 
 def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catalogue, *, is_main: bool) -> MlxAsk:
     """One row of a question. Raises PlannerError for a cache that MLX does not have."""
-    plain, said = find_model(service.model, catalogue)
+    plain, conversion = find_model(service.model, catalogue)
+    said = conversion.form if conversion else ""
     context = service.context or service.max_model_len
     context = context if isinstance(context, int) else None
     variant = plain.variant("mlx", service.quantization or said or None)
     is_stored = Path(service.model).is_dir() or bool(plain.mlx_quantization)
     is_repo = bool(said) and "/" in service.model and not service.quantization
+    missing = several_widths(conversion) if conversion and is_repo else stored_form(plain)[1] if is_stored and not service.quantization else ()
     form = mlx.read_format(service.quantization or said or _form(plain, variant, is_stored=is_stored))
     offered = variant.repo if variant else f"mlx-community/{plain.repo.rpartition('/')[2]}-{_ending(form)}"
     repo = service.model if is_repo else plain.repo if is_stored else offered
@@ -100,6 +106,7 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
         is_guessed_repo=variant is None and not is_stored and not is_repo,
         served_name=slug(plain.name),
         form=form,
+        missing=missing,
         released=plain.released,
         is_free_form=not (service.quantization or said or variant or is_stored),
         name=service.name or "chat",
@@ -117,25 +124,39 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
     return ask
 
 
-def find_model(name: str, catalogue: Catalogue) -> tuple[Plain, str]:
-    """The model that a name means, and the format where the name is a conversion's (mlx-community/Qwen3-8B-4bit). Raises PlannerError for an unknown one."""
-    conversion = None if Path(name).exists() else mlx.read_name(name.rpartition("/")[2])
+def find_model(name: str, catalogue: Catalogue) -> tuple[Plain, mlx.Conversion | None]:
+    """The model that a name means, and the conversion that it names (mlx-community/Qwen3-8B-4bit). Raises PlannerError for an unknown one."""
+    conversion = None if Path(name).exists() else mlx.read_name(name)
+    if conversion is None:
+        return catalogue.find_plain(name), None
+    if "/" not in name:  # qwen3-32b-nvfp4 may be a row of another engine's
+        with suppress(PlannerError):
+            return catalogue.find_plain(name), None
     try:
-        return catalogue.find_plain(conversion.base if conversion else name), conversion.form if conversion else ""
+        return catalogue.find_plain(conversion.base), conversion
     except PlannerError:
-        return catalogue.find_plain(name), ""
+        return catalogue.find_plain(name), None
 
 
-def stored_form(plain: Plain) -> mlx.MlxFormat:
-    """The format that a folder's or repository's config.json names."""
-    bits, group = plain.mlx_quantization.get("bits"), plain.mlx_quantization.get("group_size", 64)
-    return mlx.read_format(f"{bits}bit" + (f"-g{group}" if group != 64 else "") if bits else "bf16")
+def several_widths(conversion: mlx.Conversion) -> tuple[NotCovered, ...]:
+    """What is not known of a conversion whose name says that its weights have several widths."""
+    said = shown(conversion.mixed)
+    return (NotCovered(flag=f"--model …{said}", what="weights of several widths", effect="either"),) if said else ()
+
+
+def stored_form(plain: Plain) -> tuple[mlx.MlxFormat, tuple[NotCovered, ...]]:
+    """The format that a folder's or repository's config.json names, and what of it is not known. Raises PlannerError for one that MLX does not have."""
+    said = plain.mlx_quantization
+    if not said:
+        return mlx.PLAIN, ()
+    form, others = mlx.read_quantization(said)
+    return form, (NotCovered(flag="config.json", what=f"{others} modules of another width", effect="either"),) if others else ()
 
 
 def _form(plain: Plain, variant: Variant | None, *, is_stored: bool) -> str:
     """The format that is there already, else 8 bits: of experts that their makers publish in MXFP4, beside these."""
     if is_stored:
-        return stored_form(plain).name
+        return stored_form(plain)[0].name
     if variant:
         return form_key(variant.format)
     makers = next((each.quantization.get("quant_method") for each in plain.variants if each.default), None)

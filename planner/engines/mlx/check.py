@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from planner.engines.decided import decided, refuse_unresolved, sources
 from planner.engines.mlx import memory as mlx
-from planner.engines.mlx.ask import MlxAsk, stored_form
+from planner.engines.mlx.ask import MlxAsk, several_widths, stored_form
 from planner.engines.mlx.command import missing, read_command, words_of
 from planner.engines.mlx.find import ALONE
 from planner.engines.mlx.idle import idle
@@ -137,9 +137,9 @@ def _model(name: str, catalogue: Catalogue, *, is_here: bool) -> tuple[Plain, ml
     """The model, how its weights are stored, and what of that is not known."""
     if is_here and Path(name).is_dir():
         plain = catalogue.find_plain(name)
-        return plain, stored_form(plain), ()
+        return plain, *stored_form(plain)
     base = name.rpartition("/")[2]
-    conversion = mlx.read_name(base)
+    conversion = mlx.read_name(name)
     for known in (base, *((conversion.base,) if conversion else ()), name):  # the Hub is asked last
         try:
             plain = catalogue.find_plain(known)
@@ -147,9 +147,7 @@ def _model(name: str, catalogue: Catalogue, *, is_here: bool) -> tuple[Plain, ml
             continue
         variant = plain.variants[0] if plain.variants else None
         if conversion:
-            said = shown(conversion.mixed)
-            mixed = (NotCovered(flag=f"--model …{said}", what="weights of several widths", effect="either"),) if said else ()
-            return plain, mlx.read_format(conversion.form), mixed
+            return plain, mlx.read_format(conversion.form), several_widths(conversion)
         if variant is not None and variant.runtime == "mlx" and variant.format:
             return plain, mlx.read_format(variant.format), ()
         if variant is not None and variant.quantization:
@@ -158,5 +156,5 @@ def _model(name: str, catalogue: Catalogue, *, is_here: bool) -> tuple[Plain, ml
                 mlx.read_format("bf16"),
                 (NotCovered(flag=f"--model {shown(name)}", what="weights in a quantization of another engine's", effect="either"),),
             )
-        return plain, stored_form(plain), ()
+        return plain, *stored_form(plain)
     raise PlannerError(f"{shown(name, 100)} is not known here", "a name of `plan list models` with its bits (mlx-community/Qwen3-8B-4bit), or a folder")

@@ -7,6 +7,7 @@ generate.py wired_limit; facts/runtimes.md section 3.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 from typing import assert_never
@@ -17,16 +18,19 @@ from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, Cr
 from planner.facts.model import LayerGroup, ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorRole
 from planner.facts.record import dataclass
+from planner.text import shown
 from planner.units import GIB, gib, round_up
 
 # Whose calls both servers read, by vLLM's names: mlx-lm 0.32.2 tokenizer_utils.py _infer_tool_parser looks at the chat template, mlx-vlm 0.7.10 asks it.
 TOOL_PARSERS = ("gemma4", "glm45", "glm47", "hermes", "kimi_k2", "kimi_k3", "longcat", "minimax_m2", "mistral", "qwen3_coder", "qwen3_xml")
 _FORMAT = re.compile(
-    r"(?:mlx-)?(?:(?P<bits>[234568])[- ]?bit(?:-g(?P<group>32|64|128))?|(?P<mode>mxfp4|mxfp8|nvfp4)(?P<rest>-q8)?|(?P<plain>bf16|fp16|16bit))\Z"
+    r"(?:mlx-)?(?:(?P<bits>[234568])[- ]?bit(?:-g(?P<group>32|64|128))?|(?P<mode>mxfp4|mxfp8|nvfp4)(?:-q(?P<rest>[48]))?|(?P<plain>bf16|fp16|16bit))\Z"
 )
 _CONVERSION = re.compile(
-    r"(?i)(?:[-_]MLX)?[-_]((?:[2-8][- ]?bit(?:-g(?:32|64|128))?|mxfp4(?:-q8)?|mxfp8|nvfp4|bf16|fp16))((?:-(?:DWQ|AWQ|mlx|AutoQuant)\w*)*)$"
+    r"(?i)(?:[-_]MLX)?[-_]((?:[2-8][- ]?bit(?:-g(?:32|64|128))?|mxfp4(?:-q[48])?|mxfp8|nvfp4|bf16|fp16))((?:-(?:DWQ|AWQ|mlx|AutoQuant)\w*)*)$"
 )
+_CONVERTERS = ("mlx-community", "lmstudio-community")
+_ROUTER = re.compile(r"(?:(?:\bgate|\brouter)(?:\.(?:gate|gate_proj|proj|layer))?|shared_expert_gate|\.classifier)\Z")
 _MODES = {"mxfp4": (4, 32, 8), "mxfp8": (8, 32, 8), "nvfp4": (4, 16, 8)}  # bits, group, bits of the group's scale
 
 
@@ -57,13 +61,15 @@ def read_format(name: str) -> MlxFormat:
     """8bit, 4bit-g32, mxfp4, bf16. Raises PlannerError for anything else."""
     match = _FORMAT.match(name.lower())
     if match is None:
-        raise PlannerError(f"the MLX quantization {name!r} is not known", "2, 3, 4, 5, 6 or 8bit (also 4bit-g32), mxfp4, mxfp8, nvfp4, mxfp4-q8 or bf16")
+        raise PlannerError(
+            f"the MLX quantization {name!r} is not known", "2, 3, 4, 5, 6 or 8bit (also 4bit-g32), mxfp4, mxfp8, nvfp4, mxfp4-q8, mxfp4-q4 or bf16"
+        )
     if match["plain"]:
         return MlxFormat(name="bf16")
     if match["mode"]:
         bits, group, scale = _MODES[match["mode"]]
         mode = MlxFormat(name=match["mode"], bits=bits, group=group, scale_bits=scale)
-        return MlxFormat(name=f"{match['mode']}-q8", bits=8, experts=mode) if match["rest"] else mode
+        return MlxFormat(name=f"{mode.name}-q{match['rest']}", bits=int(match["rest"]), experts=mode) if match["rest"] else mode
     group = int(match["group"] or 64)
     return MlxFormat(name=f"{match['bits']}bit" + (f"-g{group}" if group != 64 else ""), bits=int(match["bits"]), group=group)
 
@@ -78,9 +84,13 @@ class Conversion:
 
 
 def read_name(name: str) -> Conversion | None:
-    """Read a repository's name without its owner (Qwen3-8B-4bit, gpt-oss-20b-MLX-8bit); None where it names no format."""
+    """Read a repository's name (mlx-community/Qwen3-8B-4bit, gpt-oss-20b-MLX-8bit); None where it names no format of MLX.
+
+    Others publish NVFP4, MXFP4 and 4 bits for other engines: an owner who is not known for conversions says MLX in the name.
+    """
+    owner, _, name = name.rpartition("/")
     match = _CONVERSION.search(name)
-    if match is None:
+    if match is None or (owner and owner.lower() not in _CONVERTERS and "mlx" not in f"{owner}/{name}".lower()):
         return None
     mixed = match[0] if match[2].lower() not in ("", "-mlx") else ""
     return Conversion(base=name[: match.start()], form=match[1].lower().replace(" ", ""), mixed=mixed)
@@ -109,6 +119,42 @@ def converted(model: ModelSpec, form: MlxFormat, *, guarded: bool = False) -> Ml
     if guarded and architecture in _GUARDED:
         apart = (*apart, *((role, _EIGHT) for role in _GUARDED_ROLES))
     return replace(form, apart=apart)
+
+
+def read_quantization(said: Mapping[str, object]) -> tuple[MlxFormat, int]:
+    """What mlx_lm.convert wrote into a config.json (utils.py quantize_model): the format, and how many modules are stored otherwise than it does by itself.
+
+    It keeps routers at 8 bits, and of experts that are in MXFP4 already the rest in another format. Raises PlannerError for a format that MLX does not have.
+    """
+    form = _of_config(said)
+    apart = {
+        path: _of_config({"group_size": 64, **each}) if isinstance(each, Mapping) else PLAIN
+        for path, each in said.items()
+        if isinstance(each, Mapping) or each is False
+    }
+    others = {path: each for path, each in apart.items() if each != form and not (each == _EIGHT and _ROUTER.search(path))}
+    if (
+        form.name == "mxfp4"
+        and {path.rpartition(".")[2] for path in others} >= {"embed_tokens", "q_proj", "lm_head"}
+        and len(rest := set(others.values())) == 1
+    ):
+        kept = rest.pop()
+        if kept.name in ("4bit", "8bit"):
+            return read_format(f"mxfp4-q{kept.bits}"), 0
+    return form, len(others)
+
+
+def _of_config(said: Mapping[str, object]) -> MlxFormat:
+    bits, group, mode = said.get("bits"), said.get("group_size", 64), said.get("mode", "affine")
+    if mode == "affine":
+        return read_format(f"{bits}bit" + (f"-g{group}" if group != 64 else ""))
+    form = read_format(str(mode))
+    if (form.bits, form.group) != (bits, group):
+        raise PlannerError(
+            f"{form.name} of {shown(str(bits))} bits in groups of {shown(str(group))} is no format of MLX",
+            f"{form.name} has {form.bits} in groups of {form.group}",
+        )
+    return form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from planner.engines import Placement
 from planner.engines.alternatives import LEAST_OFFERED, sure
 from planner.engines.budget import Budget, budgeted
 from planner.engines.catalogue import Catalogue
+from planner.engines.decided import plan_beyond
 from planner.engines.metal import check_wired_limit
 from planner.engines.mlx import memory as mlx
 from planner.engines.mlx.ask import MlxAsk, ask_of, find_model, in_form
@@ -58,7 +59,8 @@ def plan_mlx(ask: MlxAsk) -> Plan:
     ledger = Ledger.of(ask)
     choice = ledger.choice()
     plan = _plan(ask, ledger, choice)
-    return plan if plan.requirements_met else replace(plan, alternatives=_alternatives(ask, plan, choice))
+    plan = plan if plan.requirements_met else replace(plan, alternatives=_alternatives(ask, plan, choice))
+    return plan_beyond(plan, ask.missing) if ask.missing else plan
 
 
 def _in_a_form_that_fits(ask: MlxAsk) -> MlxAsk:
