@@ -55,6 +55,8 @@ def find_source(name: str, online: str | None = None) -> Source:
         return _from_catalogue(entry, online)
     if (holds_gguf := _GGUF_REPO.fullmatch(name)) and (refused := _is_gguf_repository(*holds_gguf.group("owner", "base", "mix"))):
         raise refused
+    if refused := _is_conversion(name):
+        raise refused
     if is_repo_id(name):
         from planner.catalogue.hub import fetch_model
         from planner.reader import only_texts
@@ -136,6 +138,17 @@ def _is_gguf_repository(owner: str, base: str, mix: str | None) -> PlannerError 
     return PlannerError(
         f"{owner}/{base}-GGUF is a repository of GGUF files", f"{nearest}a command of {' or '.join(readers)} that serves these files is judged by plan check"
     )
+
+
+def _is_conversion(name: str) -> PlannerError | None:
+    """The answer to a conversion for MLX of a model of the catalogue (which MLX itself finds by its base). None for any other name."""
+    from planner.engines.mlx.memory import read_name
+
+    conversion = read_name(name) if "/" in name else None
+    entry = load.find_model(conversion.base) if conversion else None
+    if conversion is None or entry is None:
+        return None
+    return conversion.elsewhere(name[:100], slug(entry.row.name))
 
 
 def _from_catalogue(entry: load.Entry, online: str | None) -> Source:

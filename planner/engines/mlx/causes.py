@@ -19,6 +19,12 @@ QUANTIZED_CACHE = (
     r"\[quantize\] The last dimension of the matrix needs to be divisible|KVCache Quantization NYI|Quantized SDPA does not support attention sinks"
     r"|'(?:list|tuple)' object has no attribute 'swapaxes'"
 )
+ANYBODY_S = "has no attribute 'swapaxes'"
+"""A message of any program with arrays: MLX's beside another sign of it alone."""
+SERVES = r"Starting httpd at|Uvicorn running on|Application startup complete"
+"""What servers say once they answer, whatever becomes of a request."""
+ANSWERED = r"\b(?:Prompt|Generation): \d+ tokens, \d+(?:\.\d+)? tokens-per-sec"
+"""What a program of one conversation says of its answer."""
 CAUSES = causes(
     (
         ("unknown-flag", r"error: unrecognized arguments"),
@@ -34,9 +40,9 @@ CAUSES = causes(
         ("toolchain", r"No module named '?mlx|libmlx\.(?:so|dylib)|No Metal device|Unable to load kernel|Failed to load the default metallib"),
         ("model-access", r"does not appear to have a file|couldn't connect to|LocalEntryNotFoundError|No safetensors found|is not a local folder"),
     ),
-    started=r"Starting httpd at|Uvicorn running on|Application startup complete|Generating with a model that requires|Peak memory: \d+(?:\.\d+)? GB",
+    started=rf"{SERVES}|Generating with a model that requires|{ANSWERED}",
     own=r"\bmlx[_-]v?lm\b|\bmlx\.core\b|site-packages/mlx\b|\[METAL\]|\[metal::|libmlx|Starting httpd at|\[Errno 48\]"
-    r"|\[quantize\] The last dimension|KVCache Quantization NYI|Quantized SDPA|Generating with a model that requires|Peak memory: \d+(?:\.\d+)? GB",
+    r"|\[quantize\] The last dimension|KVCache Quantization NYI|Quantized SDPA|Generating with a model that requires|" + ANSWERED,
 )
 _BUFFER = re.compile(r"allocate (\d{1,20}) bytes which is greater than the maximum allowed buffer size of (\d{1,20})")
 _FLAG = re.compile(r"unrecognized arguments: (--[\w-]{1,80})")

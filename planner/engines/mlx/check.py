@@ -47,6 +47,7 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
         repo=read.model,
         served_name=slug(plain.name),
         form=form,
+        missing=tuple(differs),
         released=plain.released,
         context=min(limit, plain.spec.max_position_embeddings) or None,
         sampling=plain.sampling,

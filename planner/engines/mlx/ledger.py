@@ -35,7 +35,8 @@ class Ledger:
     @classmethod
     def of(cls, ask: MlxAsk) -> Ledger:
         """The ledger of a question; mlx_lm.server leaves a vision tower out (its models' sanitize)."""
-        weights = stored(ask.model, ask.form, vision=ask.engine == "mlx-vlm", released=ask.released)
+        released = "" if ask.missing else ask.released  # conversions of several widths are younger than quantized embeddings
+        weights = stored(ask.model, ask.form, vision=ask.engine == "mlx-vlm", released=released)
         return cls(ask=ask, weights=weights, layers=Layers.of(ask.model, ask.engine))
 
     def lines(self, choice: Choice) -> tuple[Line, ...]:

@@ -82,6 +82,13 @@ class Conversion:
     form: str
     mixed: str
 
+    def elsewhere(self, name: str, model: str) -> PlannerError:
+        """The answer where another engine is asked to load it, whose model the catalogue calls `model`."""
+        return PlannerError(
+            f"{name} is a conversion for MLX, in {self.form}",
+            f"its model is planned by its own name: --model {model}; on a Mac, --engine mlx plans the conversion",
+        )
+
 
 def read_name(name: str) -> Conversion | None:
     """Read a repository's name (mlx-community/Qwen3-8B-4bit, gpt-oss-20b-MLX-8bit); None where it names no format of MLX.
@@ -170,7 +177,7 @@ class Stored:
 def stored(model: ModelSpec, form: MlxFormat, *, vision: bool = True, released: str = "") -> Stored:
     """All weights of a conversion whose month nobody says, of a model that was released in such a month ("2024-04"; empty: not known)."""
     usual = weights_bytes(model, form, vision=vision)
-    if form.bits < 16 and released and released < EMBEDDINGS_SINCE:
+    if form.bits in (2, 4, 8) and form.scale_bits == 32 and not form.experts and released and released < EMBEDDINGS_SINCE:  # MLX's formats then
         old = weights_bytes(model, replace(form, embedding=PLAIN), vision=vision)
         return Stored(low=usual, usual=old, high=old, differs="embedding in 16 bits, as conversions before May 2024 keep it")
     guarded = weights_bytes(model, form, vision=vision, guarded=True)

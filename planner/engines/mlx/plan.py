@@ -21,6 +21,7 @@ from planner.engines.pace import LocalWork, local_estimate, local_work
 from planner.engines.sequence import one_after_another
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative
+from planner.facts.context import USEFUL_CONTEXT
 from planner.facts.deployment import Service
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ChatFormat
@@ -64,11 +65,18 @@ def plan_mlx(ask: MlxAsk) -> Plan:
 
 
 def _in_a_form_that_fits(ask: MlxAsk) -> MlxAsk:
-    """The usual format, or where nobody named one the first lighter of those that most models have in which the question is met; the usual where none does."""
+    """The usual format, or where nobody named one the first lighter in which the question is met at a context that is of use; else the lightest."""
     if not ask.is_free_form:
         return ask
-    lighter = (in_form(ask, form) for name in ("6bit", "4bit") if (form := mlx.read_format(name)).bits < ask.form.bits and ask.form.experts is None)
-    return next((each for each in (ask, *lighter) if _is_met(each)), ask)
+    tried = [ask, *(in_form(ask, form) for form in _lighter(ask.form, "3bit"))]
+    useful = ask.context or (None if ask.model.pooling else min(USEFUL_CONTEXT, ask.model.max_position_embeddings))
+    return next((each for each in tried if _is_met(replace(each, context=useful))), tried[-1])
+
+
+def _lighter(form: mlx.MlxFormat, *left_out: str) -> list[mlx.MlxFormat]:
+    """Formats of fewer bits that conversions have, the heaviest first; experts in MXFP4 stay so, only what is beside them is made smaller."""
+    names = ("mxfp4-q4",) if form.experts else ("8bit", "6bit", "4bit", "3bit")
+    return [lighter for name in names if name not in left_out and (lighter := mlx.read_format(name)).bits < form.bits]
 
 
 def _is_met(ask: MlxAsk) -> bool:
@@ -263,10 +271,10 @@ def _alternatives(ask: MlxAsk, plan: Plan, choice: Choice) -> tuple[Alternative,
         words = f"let the GPU wire {needed * MIB / GIB:.1f} GiB: sudo sysctl iogpu.wired_limit_mb={needed}"
         changes.append(sure(words, (("wired_limit_mb", needed),)))
     changes += _smaller_wishes(ask, choice)
-    lighter = [form for name in ("8bit", "6bit", "4bit", "3bit") if (form := mlx.read_format(name)).bits < ask.form.bits]
+    lighter = _lighter(ask.form)
     if fitting := next((form for form in lighter if _does(replace(ask, form=form), choice.context)), None):
         return (*changes, sure(f"{fitting.name} weights", (("quantization", fitting.name),)))
-    for form in lighter[-2:-1]:  # 4 bits: what most people run
+    for form in (each for each in lighter if each.name in ("4bit", "mxfp4-q4")):  # what most people run
         both = _smaller_wishes(replace(ask, form=form), choice)
         changes += [sure(f"{form.name} weights, with {change.change}", (("quantization", form.name), *change.changed)) for change in both]
     return tuple(changes)

@@ -100,3 +100,23 @@ def test_a_folder_is_planned_and_checked_as_its_config_says(tmp_path, said, verd
     assert plan.verdict == again.verdict == verdict
     if verdict is Verdict.STARTS:
         assert plan.memory["weights_bytes"] == weights_bytes(model("Qwen--Qwen3-0.6B"), read_format("mxfp4"))
+
+
+def test_a_conversion_is_refused_on_a_gpu_in_one_clear_line():
+    with pytest.raises(PlannerError, match="is a conversion for MLX") as refused:
+        answer_for(StackRow(gpu="rtx4090", services=[ServiceRow(model="mlx-community/Qwen3-8B-4bit")]))
+    assert "--model qwen3-8b" in refused.value.hint
+
+
+def test_a_default_format_has_a_context_of_use():
+    """6 bits left 2,048 tokens where 4 bits have 36,864, and are slower."""
+    plan = answer_for(StackRow(gpu="m4-max-36gb", engine="mlx", services=[ServiceRow(model="qwen3-30b-a3b")])).plans[0]
+    assert (plan.model.quantization, plan.context) == ("4bit", 36_864)
+
+
+@pytest.mark.parametrize("ending", ["Q4", "Q8"])
+def test_experts_that_are_published_in_mxfp4_are_offered_in_no_other_form(ending):
+    plan = planned(f"mlx-community/gpt-oss-20b-MXFP4-{ending}")
+    assert plan.model.quantization == f"mxfp4-{ending.lower()}"
+    small = answer_for(StackRow(gpu="m4-16gb", engine="mlx", services=[ServiceRow(model="gpt-oss-20b")])).plans[0]
+    assert not [each for each in small.alternatives if "bit weights" in each.change]

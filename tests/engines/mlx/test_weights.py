@@ -193,11 +193,11 @@ def test_a_conversion_is_planned_by_its_repository(model, more, repo, form):
     ("model", "more", "repo"),
     [
         ("qwen3-8b", {}, "mlx-community/Qwen3-8B-8bit"),
-        ("qwen3-14b", {}, "mlx-community/Qwen3-14B-8bit"),
+        ("qwen3-14b", {}, "mlx-community/Qwen3-14B-4bit"),  # 8 and 6 bits leave less than a context of use
         ("qwen3-14b", {"context": 16_384}, "mlx-community/Qwen3-14B-6bit"),  # 8 bits are 14.6 GiB of 16
         ("qwen3-14b", {"context": 32_768}, "mlx-community/Qwen3-14B-4bit"),
         ("qwen3-14b", {"context": 32_768, "quantization": "8bit"}, "mlx-community/Qwen3-14B-8bit"),
-        ("qwen3-32b", {}, "mlx-community/Qwen3-32B-8bit"),  # none fits: the usual one, and what would do
+        ("qwen3-32b", {}, "mlx-community/Qwen3-32B-4bit"),  # none fits: the lightest tried
         ("gpt-oss-20b", {}, "mlx-community/gpt-oss-20b-MXFP4-Q8"),  # as its makers publish its experts
     ],
 )
@@ -207,7 +207,7 @@ def test_a_format_that_nobody_named_is_one_that_fits(model, more, repo):
     question = StackRow(gpu="m4-24gb", services=(service,), engine="mlx")
     plan = plan_mlx(ask_of(service, GpuGroup(gpu=find_gpu("m4-24gb"), count=1), question, resolve, is_main=True))
     assert plan.model.id == repo
-    assert plan.starts is (repo != "mlx-community/Qwen3-32B-8bit" and "quantization" not in more)
+    assert plan.starts is (repo != "mlx-community/Qwen3-32B-4bit" and "quantization" not in more)
     assert checked(" ".join(plan.service.argv)).model.quantization == plan.model.quantization
 
 
@@ -252,14 +252,34 @@ def test_what_mlx_lm_generate_says_is_read():
         "ValueError: [quantize] The last dimension of the matrix needs to be divisible by the quantization group size 64. However the provided  matrix has shape (1,8,256,96)",
         "NotImplementedError: RotatingKVCache Quantization NYI",
         "ValueError: Quantized SDPA does not support attention sinks.",
-        "AttributeError: 'list' object has no attribute 'swapaxes'",
+        "  File \"/lib/python3.12/site-packages/mlx_lm/models/base.py\", line 90\nAttributeError: 'list' object has no attribute 'swapaxes'",
     ],
 )
 def test_a_cache_that_could_not_be_quantized_is_explained(line):
     """mlx 0.32 and mlx-lm 0.32.2, models/cache.py, base.py, glm4_moe_lite.py: it asked for the lines around it, and thought of vLLM."""
-    explained, _ = explain_log([line])
+    explained, _ = explain_log(line.splitlines())
     assert (explained.observed.engine, explained.observed.root_cause.code) == ("mlx", "unsupported")
     assert "leave out --kv-bits" in explained.remedies[0].change
+
+
+@pytest.mark.parametrize("lines", [["Peak memory: 10.2 GB", "RuntimeError: boom"], ["AttributeError: 'list' object has no attribute 'swapaxes'"]])
+def test_what_any_program_may_say_is_not_taken_for_mlx_s(lines):
+    observed = explain_log(lines)[0].observed
+    assert (observed.engine == "mlx", observed.started) == (False, False)
+
+
+def test_an_error_after_an_answer_is_not_called_started():
+    observed = explain_log(["Generation: 200 tokens, 60.2 tokens-per-sec", "RuntimeError: boom"])[0].observed
+    assert (observed.engine, observed.started) == ("mlx", False)
+
+
+def test_formats_that_are_younger_quantize_the_embedding():
+    """MLX had 2, 4 and 8 bits of its own before May 2024, no 3 or 6, no MXFP4."""
+    plain = find_plain("llama-3-8b")
+    for form in ("3bit", "6bit", "mxfp4", "mxfp8", "nvfp4"):
+        assert stored(plain.spec, read_format(form), released=plain.released).differs == ""
+    dwq = weights_of(checked("mlx_lm.server --model mlx-community/Meta-Llama-3-8B-Instruct-4bit-DWQ"))
+    assert dwq.low_bytes == dwq.high_bytes
 
 
 @pytest.mark.parametrize("program", ["mlx_lm.generate --prompt hi", "mlx_lm.chat", "python -m mlx_lm generate --prompt hi", "python3 -m mlx_lm.chat"])
