@@ -132,7 +132,8 @@ def _opened(family: Family, config: Config) -> Config:
     if not family.inside:
         return config
     inner = config.section(family.inside)
-    return Config({**config.data, **inner.data, "architectures": config.data.get("architectures")}, inner.path)
+    whole = {"architectures": config.data.get("architectures"), "tie_word_embeddings": config.flag("tie_word_embeddings", default=family.tied)}
+    return Config({**config.data, **inner.data, **whole}, inner.path)
 
 
 def _with_defaults(family: Family, raw: Config, whole: Config) -> Config:
@@ -148,7 +149,10 @@ def _is_tied(family: Family, config: Config, section: Config) -> bool:
     if family.ties is not None:
         return family.ties
     first, second = (section, config) if family.tied_by_text else (config, section)
-    return first.flag("tie_word_embeddings", default=second.flag("tie_word_embeddings", default=family.tied))
+    tied = first.flag("tie_word_embeddings", default=second.flag("tie_word_embeddings", default=family.tied))
+    if tied and family.never_tied:
+        raise UnsupportedModelError(f"{config.path}: tie_word_embeddings is not supported for {family.never_tied} models")
+    return tied
 
 
 def _ends(family: Family, scope: Scope, dims: Dims, *, tied: bool) -> dict[str, list[Module]]:

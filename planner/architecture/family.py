@@ -27,6 +27,7 @@ class Family:
     more: Mapping[str, Callable[[Scope, Dims], list[Module]]] = field(default_factory=dict)  # beside "embedding", "norm", or on "every" stage
     tied: bool = False
     ties: bool | None = None  # whether its class ties head and embedding, where it does not ask tie_word_embeddings
+    never_tied: str = ""  # the name of a class that refuses a head which is the embedding
     tied_by_text: bool = False  # the text_config decides whether head and embedding are tied, not the whole config
     defaults: Mapping[str, object] = field(default_factory=dict)
     rope: Rope = rope.rope_tables

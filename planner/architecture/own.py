@@ -96,8 +96,8 @@ def falcon(config: Config, dims: Dims) -> LayerBuilder:
 
 
 def plamo_head(scope: Scope, dims: Dims) -> list[Module]:
-    """PLaMo's output head, padded to twice as many words as its embedding."""
-    return [scope.plain().head(round_up(dims.vocab, 128), dims.hidden)]
+    """PLaMo's output head, padded to twice as many words as its embedding; none where it is that one."""
+    return [] if scope.config.flag("tie_word_embeddings", default=False) else [scope.plain().head(round_up(dims.vocab, 128), dims.hidden)]
 
 
 def loop_coder(config: Config, dims: Dims) -> LayerBuilder:

@@ -58,6 +58,7 @@ FAMILIES: Mapping[str, Family] = {
         whole_stages=ALL_ENDS,
         renamed={"d_model": "hidden_size", "n_heads": "num_attention_heads", "n_layers": "num_hidden_layers", "max_seq_len": "max_position_embeddings"},
         adapted=classic.dbrx_sections,
+        never_tied="DBRX",
         name="dbrx",
     ),
 }

@@ -80,7 +80,7 @@ FAMILIES: Mapping[str, Family] = {
     "MiMoV2ForCausalLM": MIMO_V2,
     "SarvamMoEForCausalLM": SARVAM,
     "Param2MoEForCausalLM": replace(SARVAM, layers=experts.param2, defaults={**SARVAM.defaults, "router_dtype": "fp32"}),
-    "BeamForCausalLM": Family(layers=decoder(BEAM, routed(BEAM_BANK, dense_key=""), FOUR), rope=rope.exact, name="beam"),
+    "BeamForCausalLM": Family(layers=decoder(BEAM, routed(BEAM_BANK, dense_key=""), FOUR), rope=rope.exact, never_tied="Beam", name="beam"),
     "FlintForCausalLM": Family(layers=own.flint, rope=rope.exact, whole_stages=EMBEDDING, name="flint"),
     "Step3TextForCausalLM": Family(
         layers=experts.step3_text,
