@@ -158,7 +158,7 @@ def reported(only: Collection[str] | None = None) -> Iterator[Reported]:
         if not length_told and "available_kv_gib" not in case:
             continue
         gpu, source = _gpu(case), _source(case)
-        if gpu is None or source is None or case.get("kv_cache_dtype", "auto") not in KV_CACHE_DTYPES:  # of somebody's own build
+        if gpu is None or source is None or str(case.get("kv_cache_dtype", "auto")).split()[0] not in KV_CACHE_DTYPES:  # of somebody's own build
             continue
         version = nearest_version(str(case.get("vllm_version", ""))).name
         words = _words(case)

@@ -152,6 +152,8 @@ HALVED = {  # what each function says of it, by file and name
     ("planner/engines/llamacpp/compute.py", "_copied"): "return 0",
     ("planner/engines/llamacpp/flows.py", "_mixer"): "return _attention(model, rows, cache, out)",
     ("planner/engines/llamacpp/ollama.py", "_kv_heads"): "return cache.kv_heads",
+    ("planner/engines/llamacpp/ollama_own.py", "_takes_flash"): "return False",
+    ("planner/engines/llamacpp/ollama_estimate.py", "_cache_bytes"): "return int(tokens * cache.kv_heads * cache.head_dim * width)",
     ("planner/engines/mlx/prefill.py", "_scores"): "return 0, 0, 0, 0",
     ("planner/engines/mlx/memory.py", "cache_bytes"): "return int(held * attention.kv_heads * attention.head_dim * bits / 8)",
 }

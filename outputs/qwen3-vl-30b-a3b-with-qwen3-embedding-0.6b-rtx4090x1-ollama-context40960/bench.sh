@@ -204,14 +204,14 @@ PYTHON
 
 case ${1:-load} in
   load)
-    client load "${proxy}" "${model}" 1 4 2000 500 600 chat
+    client load "${proxy}" "${model}" 1 4 2000 500 6000 chat
     ;;
   full)
-    client load "${proxy}" "${model}" 1 4 39872 1024 600 chat
+    client load "${proxy}" "${model}" 1 4 39872 1024 6000 chat
     ;;
   problems)
     stamp=$(date +%Y%m%d-%H%M%S)
-    client problems "${proxy}" "${model}" "${here}/experiments/parallel_benchmark_${model//[^A-Za-z0-9._-]/-}_${stamp}" 10240 600 "${@:2}"
+    client problems "${proxy}" "${model}" "${here}/experiments/parallel_benchmark_${model//[^A-Za-z0-9._-]/-}_${stamp}" 10240 6000 "${@:2}"
     ;;
   *)
     echo "usage: bench.sh [load | full | problems [FILE...]]" >&2

@@ -22,7 +22,7 @@ run_chat() {
   export OLLAMA_CONTEXT_LENGTH=40960
   export OLLAMA_NUM_PARALLEL=1
   export OLLAMA_FLASH_ATTENTION=1
-  export OLLAMA_KV_CACHE_TYPE=q8_0
+  export OLLAMA_KV_CACHE_TYPE=f16
   export OLLAMA_MAX_LOADED_MODELS=2
   exec ollama serve
 }

@@ -16,7 +16,7 @@ from planner.engines.llamacpp.ledger import ledger_of
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.model import GgufModel
 from planner.engines.llamacpp.ollama_estimate import LEFT_FREE, layers_estimated
-from planner.facts.attention import ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
+from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.units import largest
 
 FIRST_WITH_LLAMA_SERVER = (0, 30)
@@ -134,18 +134,19 @@ def _has_flash(model: GgufModel, version: str | None) -> bool:
     """Whether Ollama lets a model have flash attention (fs/ggml/ggml.go SupportsFlashAttention): keys are as wide as values."""
     if model.pooling or (model.architecture.lower().startswith("gemma2") and not is_before(version, _GEMMA2_WITHOUT_FLASH)):
         return False
-    for cache, _ in model.caches:
-        match cache:
-            case FullAttention() | SlidingWindow() | ChunkedLocal() | CrossAttention():
-                if cache.head_dim != cache.head_dim_v:
-                    return False
-            case LatentAttention() | CompressedCache():
-                return False
-            case RecurrentState():
-                pass
-            case _:
-                assert_never(cache)
-    return True
+    return all(_takes_flash(cache) for cache, _ in model.caches)
+
+
+def _takes_flash(cache: Attention) -> bool:
+    match cache:
+        case FullAttention() | SlidingWindow() | ChunkedLocal() | CrossAttention():
+            return cache.head_dim == cache.head_dim_v
+        case LatentAttention() | CompressedCache():
+            return False
+        case RecurrentState():
+            return True
+        case _:
+            assert_never(cache)
 
 
 def _has_sinks_in_16_bits(model: GgufModel, version: str | None) -> bool:
