@@ -54,6 +54,12 @@ def modules() -> tuple[tuple[list[str], list[str]], ...]:
     return tuple((own, target) for path, own in places if own[0] in FLOOR for target in imported(path))
 
 
+def test_no_two_test_files_share_a_name():
+    """pytest imports them by it, and benchmarks/mutants.py finds them so."""
+    names = [path.name for path in ROOT.parent.joinpath("tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))
+
+
 def test_every_file_has_a_room():
     assert {path.name.removesuffix(".py") for path in ROOT.iterdir()} - {"__init__", "__main__", "__pycache__", "py.typed"} == set(FLOOR)
 

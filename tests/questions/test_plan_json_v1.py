@@ -46,7 +46,7 @@ def test_the_files_are_those_of_today_s_answer_to_its_question(path):
     rows = [row_of("version 1", machine, service) for service in data["question"]["services"]]
     rows[0].services.extend(row.services[0] for row in rows[1:])
     today, old = answer_for(rows[0]).deployment, read_deployment(path)
-    if [(service.argv, service.notes) for service in today.services] == [(service.argv, service.notes) for service in old.services]:
+    if [(service.argv, service.env, service.notes) for service in today.services] == [(service.argv, service.env, service.notes) for service in old.services]:
         said = tuple(replace(service, slowest_answer_s=0) for service in today.services)  # which version 1 did not keep
         assert written(old) == written(replace(today, services=said))
     else:

@@ -105,7 +105,7 @@ def read_name(name: str) -> Conversion | None:
 
 PLAIN = MlxFormat(name="bf16")
 # What a conversion stores apart from the rest (mlx-lm 0.32.2, models/*.py): quant_predicate of most models keeps routers at 8 bits; those whose router is
-# a parameter and no layer (class MoEGate) leave it in 16; the others have no predicate. tests/engines/mlx/test_weights.py asks mlx-lm itself.
+# a parameter and no layer (class MoEGate) leave it in 16; the others have no predicate. tests/engines/mlx/test_judged_weights.py asks mlx-lm itself.
 _EIGHT = MlxFormat(name="8bit", bits=8)
 _ROUTERS_IN_16_BITS = ("Deepseek", "KimiK2", "KimiVL", "MistralLarge3", "Glm4Moe", "GlmMoeDsa", "Dots1", "ExaoneMo", "MiMoV2", "NemotronH", "BailingMoeV3")
 _ROUTERS_AS_THE_REST = ("Mixtral", "Qwen2Moe", "Olmoe", "PhiMoE", "Phixtral", "Dbrx", "Ernie4_5_Moe", "HunYuan", "Llama4", "Mistral4")
