@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from planner.engines.vllm.not_covered import harmless
 from planner.engines.vllm.rules import default_batches
 from planner.engines.vllm.settings import COMMAND
 from planner.engines.vllm.speculation import FLAG, FLAGS
-from planner.engines.vllm.versions import FEWER_SEQUENCES, OLDEST, OLDEST_VERSION, TOKENS_BY_REQUESTS, VERSIONS, is_before, is_release, nearest_version
+from planner.engines.vllm.versions import FEWER_SEQUENCES, OLDEST, OLDEST_VERSION, TOKENS_BY_REQUESTS, VERSIONS, is_after, is_before, is_release, nearest_version
 from planner.errors import BadValueError, PlannerError
 from planner.facts.command import Command
 from planner.facts.not_covered import NotCovered
@@ -73,16 +73,21 @@ def judge(command: Command, group: GpuGroup, catalogue: Catalogue) -> Checked:
         env=dict(command.env),
         market=source.market,
     )
-    if is_before(command.version or "", (OLDEST, 0)):
-        checked = replace(checked, remarks=(_read_as(older, command.version or ""),))
+    checked = replace(checked, remarks=(*checked.remarks, *_read_as(older, command.version or "")))
     return _as_counted(_as_built(checked, command.version), command.version or "")
 
 
-def _read_as(older: Sequence[FlagFault], version: str) -> Warn:
-    """That a release is older than those that are known here, and which of its flags count for nothing."""
-    idle = [fault.flag for fault in older if fault.flag in harmless()["earlier"]]
-    flags = f"; {', '.join(idle)}: {'flags' if idle[1:] else 'a flag'} of earlier releases that moved no memory" if idle else ""
-    return Warn(code="older-release", message=f"vLLM {shown(version, 60)} is read as {OLDEST_VERSION}, the oldest release that is known here{flags}")
+def _read_as(older: Sequence[FlagFault], version: str) -> Iterator[Warn]:
+    """That a version is none of those that are known here, which one stands for it, and which flags of an older one count for nothing."""
+    name, told = nearest_version(version).name, shown(version, 60)
+    if is_before(version, (OLDEST, 0)):
+        idle = [fault.flag for fault in older if fault.flag in harmless()["earlier"]]
+        flags = f"; {', '.join(idle)}: {'flags' if idle[1:] else 'a flag'} of earlier releases that moved no memory" if idle else ""
+        yield Warn(code="older-release", message=f"vLLM {told} is read as {OLDEST_VERSION}, the oldest release that is known here{flags}")
+    elif version and not is_release(version):
+        yield Warn(code="not-a-release", message=f"vLLM {told} is no release: it is read as {name}, from which it may differ in memory and in flags")
+    elif is_after(version):
+        yield Warn(code="newer-release", message=f"vLLM {told} is read as {name}, the newest release that is known here")
 
 
 def _of_an_older(older: Sequence[FlagFault], command: Command) -> tuple[NotCovered, ...]:

@@ -218,6 +218,12 @@ def is_before(text: str, release: tuple[int, int]) -> bool:
     return match is not None and "dev" not in text and (int(match[1]), int(match[2] or 0)) < release
 
 
+def is_after(text: str) -> bool:
+    """Whether a version's text names a later release than the newest that is known here; false where it tells none."""
+    match = re.match(r"v?(\d+)\.(\d+)", text.strip())
+    return match is not None and (int(match[1]), int(match[2])) > (0, NEWEST)
+
+
 COMMITS_BEHIND = 100  # GUESS: of about 600 between two minor releases
 
 

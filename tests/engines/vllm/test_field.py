@@ -79,3 +79,25 @@ def test_a_release_older_than_the_oldest_known_has_flags_that_this_has_not(words
     assert (old.verdict, sum(warn.code == "older-release" for warn in old.warnings)) == (verdict, 1)
     assert any(said in warn.message for warn in old.warnings)
     assert not any(warn.code == "older-release" for warn in known.warnings)
+
+
+@pytest.mark.parametrize(
+    ("version", "code", "said"),
+    [
+        ("0.19.2rc1.dev134+gfe9c3d6c5", "not-a-release", "vLLM 0.19.2rc1.dev134+gfe9c3d6c5 is no release: it is read as 0.20"),
+        ("v0.20.2rc1", "not-a-release", "is no release: it is read as 0.20"),
+        ("0.21.0+gabc1234", "not-a-release", "is no release: it is read as 0.21"),
+        ("nightly", "not-a-release", "is no release: it is read as 0.33"),
+        ("0.41.2", "newer-release", "vLLM 0.41.2 is read as 0.33, the newest release that is known here"),
+        ("1.0", "newer-release", "is read as 0.33"),
+    ],
+)
+def test_a_version_that_another_stands_for_is_said_once(version, code, said):
+    case = {"command": "vllm serve Qwen/Qwen3-0.6B --max-model-len 4096", "gpu": "rtx4090", "count": 1, "host": "server", "vllm_version": version}
+    assert [(warn.code, said in warn.message) for warn in judged(case).warnings if "read as" in warn.message] == [(code, True)]
+
+
+@pytest.mark.parametrize("version", ["0.19.1", "v0.20.0", "0.33", "v0.11.0-cu129", "latest", "0.10.2.post1"])
+def test_a_release_that_is_known_is_no_builds_stand_in(version):
+    case = {"command": "vllm serve Qwen/Qwen3-0.6B --max-model-len 4096", "gpu": "rtx4090", "count": 1, "host": "server", "vllm_version": version}
+    assert not {"not-a-release", "newer-release"} & {warn.code for warn in judged(case).warnings}
