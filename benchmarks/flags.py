@@ -63,11 +63,13 @@ def table(releases: Mapping[str, Mapping[str, Entry]]) -> dict[str, object]:
             flags[flag]["earlier"] = earlier
     first: dict[str, str] = {}
     last: dict[str, str] = {}
+    takes: dict[str, object] = {}
     for version in order:
         gone = {name for name in lost(releases[newest], releases[version]) if name.startswith("--")}
         last |= dict.fromkeys(gone, version)
         first |= dict.fromkeys(gone - first.keys(), version)
-    return contents(flags, last, {flag: version for flag, version in first.items() if version != order[0]})
+        takes |= {name: entry["takes"] for flag, entry in releases[version].items() for name in names(flag, entry) & gone}
+    return contents(flags, last, {flag: version for flag, version in first.items() if version != order[0]}, takes)
 
 
 def lost(newest: Mapping[str, Entry], older: Mapping[str, Entry]) -> set[str]:
@@ -99,10 +101,11 @@ def same(left: object, right: object) -> bool:
     return isinstance(left, list) and isinstance(right, list) and sorted(left) == sorted(right)
 
 
-def contents(known: dict[str, Entry], last: dict[str, str], first: dict[str, str]) -> dict[str, object]:
+def contents(known: dict[str, Entry], last: dict[str, str], first: dict[str, str], takes: dict[str, object]) -> dict[str, object]:
     """The file."""
     comment = "vLLM's serve flags, written by `python -m benchmarks.flags`"
-    return {"comment": comment, "flags": known, "last_known_in": dict(sorted(last.items())), "first_known_in": dict(sorted(first.items()))}
+    gone = {"last_known_in": last, "first_known_in": first, "gone_takes": takes}
+    return {"comment": comment, "flags": known, **{name: dict(sorted(told.items())) for name, told in gone.items()}}
 
 
 def kept(version: str) -> dict[str, Entry]:
@@ -114,7 +117,10 @@ def kept(version: str) -> dict[str, Entry]:
             entries[flag] = {key: value for key, value in entry.items() if key not in ("since", "earlier")}
     order, data = list(VERSIONS), flag_table()
     first = {flag: order.index(known) for flag, known in data["first_known_in"].items()}
-    return entries | {flag: {"takes": "?"} for flag, last in data["last_known_in"].items() if first.get(flag, 0) <= order.index(version) <= order.index(last)}
+    takes = data["gone_takes"]
+    return entries | {
+        flag: {"takes": takes[flag]} for flag, last in data["last_known_in"].items() if first.get(flag, 0) <= order.index(version) <= order.index(last)
+    }
 
 
 def main(words: Sequence[str]) -> None:

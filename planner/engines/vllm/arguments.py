@@ -124,8 +124,8 @@ class _Model(argparse.Action):
         namespace.model = str(values) if values is not None else namespace.model
 
 
-def build(flags: Mapping[str, FlagEntry], gone: Iterable[str], *, newest: bool) -> Parser:
-    """The parser of one release: its flags, and those that later ones dropped, of which only the name is known."""
+def build(flags: Mapping[str, FlagEntry], *, newest: bool) -> Parser:
+    """The parser of one release: its flags, also those that later ones dropped."""
     parser = Parser()
     parser.add_argument(HELP, "-h", dest=HELP, nargs=0, action=_Switch)
     parser.add_argument("model", nargs="?", action=_Model)
@@ -136,8 +136,6 @@ def build(flags: Mapping[str, FlagEntry], gone: Iterable[str], *, newest: bool) 
         else:
             nargs, const = (None if entry["takes"] == 1 else entry["takes"]), (True if entry["takes"] == "?" else None)
             parser.add_argument(*spellings, dest=flag, nargs=nargs, const=const, action=_Value, entry=entry, newest=newest)
-    for flag in gone:
-        parser.add_argument(flag, dest=flag, nargs="?", const=True, action=_Value, entry=FlagEntry(), newest=newest)
     return parser
 
 

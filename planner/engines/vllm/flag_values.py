@@ -41,7 +41,7 @@ class FieldSchema(Bounds, total=False):
 
 
 class FlagEntry(TypedDict, total=False):
-    """What flags.json says of a flag; of one that is gone nothing."""
+    """What flags.json says of a flag; of one that is gone no more than how many words it took."""
 
     takes: int | str
     """0, 1, or argparse's own word for several."""

@@ -48,6 +48,8 @@ class FlagTable(TypedDict):
     last_known_in: dict[str, str]
     first_known_in: dict[str, str]
     """Of those that are gone, where not the oldest release had them."""
+    gone_takes: dict[str, int | str]
+    """How many words those that are gone took."""
 
 
 @cache
@@ -86,9 +88,13 @@ def _parser(version: str) -> Parser:
     had = {
         flag: _as_of(_unregistered(flag, entry), number) for flag, entry in flag_table()["flags"].items() if number >= order.index(entry.get("since", order[0]))
     }
-    first = flag_table()["first_known_in"]
-    gone = [flag for flag, last in flag_table()["last_known_in"].items() if order.index(first.get(flag, order[0])) <= number <= order.index(last)]
-    return build(had, gone, newest=newest)
+    first, takes = flag_table()["first_known_in"], flag_table()["gone_takes"]
+    had |= {
+        flag: FlagEntry(takes=takes[flag])
+        for flag, last in flag_table()["last_known_in"].items()
+        if order.index(first.get(flag, order[0])) <= number <= order.index(last)
+    }
+    return build(had, newest=newest)
 
 
 def spellings(version: str) -> dict[str, FlagEntry]:

@@ -14,7 +14,17 @@ from planner.engines.vllm.not_covered import harmless
 from planner.engines.vllm.rules import default_batches
 from planner.engines.vllm.settings import COMMAND
 from planner.engines.vllm.speculation import FLAG, FLAGS
-from planner.engines.vllm.versions import FEWER_SEQUENCES, OLDEST, OLDEST_VERSION, TOKENS_BY_REQUESTS, VERSIONS, is_after, is_before, is_release, nearest_version
+from planner.engines.vllm.versions import (
+    FEWER_SEQUENCES,
+    OLDEST,
+    OLDEST_VERSION,
+    TOKENS_BY_REQUESTS,
+    VERSIONS,
+    is_after,
+    is_before,
+    is_release,
+    nearest_version,
+)
 from planner.errors import BadValueError, PlannerError
 from planner.facts.command import Command
 from planner.facts.not_covered import NotCovered

@@ -114,6 +114,29 @@ def test_a_spelling_is_told_by_the_releases_that_took_it(flag, version, message,
     assert (message in fault.message and fix in fault.fix) if message else fault is None
 
 
+def test_a_flag_that_is_gone_takes_as_many_words_as_its_release_gave_it():
+    """Each in the last release that had it, before the model and behind it: a switch leaves the model alone, a value is no model."""
+    table = flag_table()
+    assert set(table["gone_takes"]) == set(table["last_known_in"])
+    for flag, version in table["last_known_in"].items():
+        value = [] if table["gone_takes"][flag] == 0 else ["4"]
+        for words in ([flag, *value, "--port", "1", "a/b"], ["a/b", flag, *value], *([] if value else [[flag, "a/b"]])):
+            values, positional, faults = parse_flags(words, version)
+            assert (positional, faults, values[flag]) == (["a/b"], [], value[0] if value else True), (words, version)
+
+
+def test_a_list_that_is_gone_takes_all_its_words():
+    assert parse_flags(["a/b", "--cuda-graph-sizes", "1", "2", "4"], "0.12") == ({"--cuda-graph-sizes": "1 2 4"}, ["a/b"], [])
+
+
+@pytest.mark.parametrize("flag", ["--disable-log-requests", "--calculate-kv-scales", "--enable-reasoning", "--enable-mfu-metrics", "--no-such-switch"])
+@pytest.mark.parametrize("version", ["0.11", "0.20", "0.33"])
+def test_a_switch_never_takes_the_model_behind_it(flag, version):
+    """One that the release has, had, will have or never has."""
+    for words in ([flag, "a/b"], [flag, "a/b", "--max-model-len", "4096"], ["--max-model-len", "4096", flag, "a/b"]):
+        assert parse_flags(words, version)[1] == ["a/b"], words
+
+
 @pytest.mark.parametrize("version", ["0.20", "0.32"])
 def test_no_word_is_told_to_be_meant_by_itself(version):
     """Of every spelling that any release takes."""
@@ -132,6 +155,7 @@ def test_a_flag_that_is_gone_is_told_though_another_is_spelled_so_today():
     last = {"--log": {"takes": 0, "off": ["--no-log", "--quiet"], "also": ["--no-log", "--quiet"]}}
     made = table({"0.1": first, "0.2": {"--log": first["--log"]}, "0.3": last})
     assert made["last_known_in"] == {"--no-quiet": "0.1", "--quiet": "0.1"}
+    assert made["gone_takes"] == {"--no-quiet": 0, "--quiet": 0}
     assert made["flags"]["--log"]["earlier"] == [["0.3", {"also": ["--no-log"], "off": ["--no-log"]}]]
 
 
