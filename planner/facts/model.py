@@ -124,7 +124,7 @@ class ModelSpec:
         for group in self.layers:
             linears = [module for module in group.modules if isinstance(module, Linear)]
             if projection := next((linear for linear in linears if linear.role is Role.DELTA), None):
-                values = next(linear.inputs.size for linear in linears if linear.name.endswith("linear_attn.out_proj"))
+                values = next(linear.inputs.size for linear in linears if linear.name.endswith(("linear_attn.out_proj", "linear_attn.o_proj")))
                 return sum(axis.size for axis in projection.outputs), values
         return 0, 0
 

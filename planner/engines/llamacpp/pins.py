@@ -64,6 +64,7 @@ class ServerPins:
             config,
             ubatch=ubatch,
             flash_attention=flash,
+            insists_on_flash=bool(self.flash_attention),
             vision=config.vision and self.projector,
             image_tokens=image_tokens(self.least_image, self.image_tokens),
         )

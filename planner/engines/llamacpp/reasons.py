@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.encoding import is_encoder
 from planner.engines.llamacpp.layers import Placement
 from planner.engines.llamacpp.ledger import LlamaCppLedger
 from planner.engines.llamacpp.memory import LlamaCppConfig
@@ -28,7 +29,7 @@ def reasons_of(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus:
         ("context", "as asked" if ask.context else "the longest before layers leave the GPU" if held.is_whole else "the shortest that is useful"),
         ("parallel", "Ollama runs one request of this model at a time" if forced else _why_slots(ask, config)),
         ("kv_cache_type", "pinned" if ask.kv_type or ask.pins.key_type else _why_cache(config, held, narrower)),
-        ("flash_attention", "pinned" if ask.pins.flash_attention is not None else _WHY_FLASH),
+        ("flash_attention", "pinned" if ask.pins.flash_attention is not None else _WHY_AUTO if is_encoder(ask.model) else _WHY_FLASH),
         ("batch", _batch_reason(ask)),
         ("gpu_layers", "pinned" if ask.gpu_layers is not None else _why_layers(held)),
         ("gpus", all_gpus),
@@ -41,6 +42,7 @@ def _why_experts(ask: GgufAsk, divided: int) -> str:
     return f"layers whose experts lie in main memory, all or some: llama.cpp's own fit{by_hand}"
 
 
+_WHY_AUTO = "left to llama.cpp, which takes it where the card has a kernel for this model's heads"
 _WHY_FLASH = "keeps the compute buffer small at any context; a quantized cache needs it"
 
 

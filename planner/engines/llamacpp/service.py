@@ -5,6 +5,7 @@ from __future__ import annotations
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.backend import Backend, backend_of
+from planner.engines.llamacpp.encoding import is_encoder
 from planner.engines.llamacpp.making import projector_name
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.pins import BATCH
@@ -82,6 +83,13 @@ def _ollama_command(ask: GgufAsk, config: LlamaCppConfig) -> tuple[tuple[str, ..
     return ("ollama", "serve"), env, "/api/version"
 
 
+def _flash(ask: GgufAsk, config: LlamaCppConfig) -> str:
+    """Asked for, unless it is an encoder's: where the card has no kernel for its heads, asking would move its attention to main memory."""
+    if not config.flash_attention:
+        return "off"
+    return "auto" if is_encoder(ask.model) and not config.insists_on_flash else "on"
+
+
 def _server_argv(ask: GgufAsk, config: LlamaCppConfig) -> tuple[str, ...]:
     argv = ["llama-server", *(("--hf-repo", ask.hub) if ask.hub else ("--model", ask.source))]  # a repository's projector is loaded with it
     if beside := projector_of(ask, config):
@@ -99,7 +107,7 @@ def _server_argv(ask: GgufAsk, config: LlamaCppConfig) -> tuple[str, ...]:
     said = dict((*ask.pins.by_hand, *ask.drafting.settings))
     argv += [word for row in SETTINGS if row.name in said for word in row.words(said[row.name])]
     argv += ["--batch-size", str(ask.pins.batch or max(BATCH, config.ubatch)), "--ubatch-size", str(config.ubatch)]
-    argv += ["--flash-attn", "on" if config.flash_attention else "off"]
+    argv += ["--flash-attn", _flash(ask, config)]
     if (config.kv_type, config.value_type) != ("f16", ""):
         argv += ["--cache-type-k", config.kv_type, "--cache-type-v", config.value_type or config.kv_type]
     if ask.has_vision and ask.hub and not config.vision:

@@ -9,6 +9,9 @@ from planner.engines.llamacpp.ledger import ledger_of
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.model import converted
 from planner.engines.llamacpp.ollama_own import batch, earlier
+from planner.facts.question import ServiceRow, StackRow
+from planner.questions.check import check, find_server
+from planner.questions.plan import answer_for
 from planner.units import GIB, MIB
 
 LIBRARY = 20_500  # v0.5.0
@@ -58,3 +61,12 @@ def test_earlier_ollama_embeds_a_whole_context_at_once():
 
 def test_ollama_embeds_by_batches_of_2048():
     assert [ollama.batch(GIB, context, 24 * GIB, embeds=True) for context in (512, 8192)] == [512, 2048]
+
+
+@pytest.mark.parametrize(("asked", "written"), [(None, "auto"), ("on", "on"), ("off", "off")])
+def test_a_plan_leaves_flash_attention_of_an_encoder_to_llama_cpp(asked, written):
+    plan = answer_for(StackRow(gpu="rtx4090", engine="llama.cpp", services=[ServiceRow(model="bge-small-en-v1.5", flash_attn=asked)])).main
+    argv = plan.service.argv
+    assert argv[argv.index("--flash-attn") + 1] == written
+    again = check(find_server(" ".join(argv)), plan.group)
+    assert {line.key: line.bytes for line in again.lines} == {line.key: line.bytes for line in plan.lines}

@@ -6,6 +6,8 @@ import pytest
 from conftest import config_model, gpu
 from conftest import small_model as model
 
+from planner.architecture.build import build_model
+from planner.architecture.config import Config
 from planner.architecture.towers import held
 from planner.catalogue.load import find_gpu, gpu_rows
 from planner.catalogue.resolve import find_source
@@ -113,6 +115,16 @@ def test_a_layer_of_the_gated_delta_rule_holds_what_it_projects_three_times_its_
     assert overhead.forward_activation(net, BATCH) == 2048 * (12_288 + 3 * 4096 + 4 * 2048) * 2
     assert overhead.forward_activation(net, config(tensor_parallel_size=2)) == 2048 * (6144 + 3 * 2048 + 5 * 2048) * 2
     assert model(**MOE).delta_columns == (0, 0)
+
+
+def test_olmo_s_delta_rule_names_its_output_otherwise():
+    config = {
+        "architectures": ["OlmoHybridForCausalLM"],
+        "hidden_size": 3840,
+        "model_type": "olmo_hybrid",
+    }  # transformers' defaults: 30 heads of 96 for keys, 192 for values
+    olmo = build_model(Config(config, "config.json"), "olmo")
+    assert olmo.delta_columns == (2 * 30 * 96 + 2 * 30 * 192, 30 * 192)
 
 
 def test_the_forward_pass_of_code_llama_is_what_its_log_says():
