@@ -194,5 +194,7 @@ class VisionSpec:
     """By how much a film is larger than a picture, at most; 0 where films are never the largest."""
     counted_tokens: int = 0
     """What a release counts the largest item as, where that is more than it is; 0 elsewhere."""
+    items_in_a_prompt: int = 0
+    """How many of the largest item a prompt may bring, where a server is told; 0 elsewhere."""
     peaks: tuple[tuple[int, int], ...] = ()
     """Columns of 16 bits of a patch that a layer holds at its peaks, of every rank and divided over them; empty where nobody counted them."""

@@ -154,7 +154,8 @@ def profiled_items(vision: VisionSpec, config: LedgerSettings[Whole]) -> Whole:
     Source: multimodal/encoder_budget.py MultiModalBudget._get_max_items, v1/core/encoder_cache_manager.py compute_mm_encoder_budget.
     """
     size = max(1, vision.tokens_per_item) * pictures_in_a_film(vision, config)
-    in_a_prompt = maximum(config.max_model_len // size, 1)
+    held = config.max_model_len // size
+    in_a_prompt = maximum(minimum(held, vision.items_in_a_prompt) if vision.items_in_a_prompt else held, 1)
     return maximum(minimum(config.max_num_batched_tokens // size, config.max_num_seqs * in_a_prompt), 1)
 
 

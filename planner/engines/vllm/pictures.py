@@ -34,15 +34,29 @@ def with_pictures(model: ModelSpec, values: Mapping[str, str | bool], version: s
         vision = replace(vision, film_slices=1)
     if vision.extra_outputs and VERSIONS[version].outputs_padded and takes_films(values):
         vision = replace(vision, counted_tokens=int(_STAMPED * _FILM_TOKENS))
+    film = vision.film_slices > 1
     if FLAG in values and only_pixels(values, model, version):
-        vision = _resized(vision, values, version)
-    return replace(model, vision=vision)
+        vision, larger = _resized(vision, values, version)
+        film = film or larger
+    return replace(model, vision=replace(vision, items_in_a_prompt=_most_items(values, film=film)))
 
 
 def takes_films(values: Mapping[str, str | bool]) -> bool:
     """Whether a request may bring a film."""
-    limit = _object(values.get("--limit-mm-per-prompt")).get("video")
-    return (limit.get("count") if isinstance(limit, dict) else limit) != 0
+    return _limit(values, "video") != 0
+
+
+def _limit(values: Mapping[str, str | bool], kind: str) -> object:
+    """How many of a kind a prompt may bring, as a command says."""
+    limit = _object(values.get("--limit-mm-per-prompt")).get(kind)
+    return limit.get("count") if isinstance(limit, dict) else limit
+
+
+def _most_items(values: Mapping[str, str | bool], *, film: bool) -> int:
+    """Items of the profiled kind that a prompt may bring; 0 where nothing says so. A `film` may turn out no larger than a picture: the larger limit."""
+    kinds = ("image", "video") if film else ("image",)
+    said = [count if isinstance(count := _limit(values, kind), int) else 0 for kind in kinds]
+    return max(said) if all(_limit(values, kind) is not None for kind in kinds) else 0
 
 
 def only_pixels(values: Mapping[str, str | bool], model: ModelSpec, version: str) -> bool:
@@ -61,17 +75,17 @@ def only_pixels(values: Mapping[str, str | bool], model: ModelSpec, version: str
     )
 
 
-def _resized(vision: VisionSpec, values: Mapping[str, str | bool], version: str) -> VisionSpec:
-    """The tower on pictures of at most so many pixels; on films where these are larger then."""
+def _resized(vision: VisionSpec, values: Mapping[str, str | bool], version: str) -> tuple[VisionSpec, bool]:
+    """The tower on pictures of at most so many pixels; on films where these are larger then, and whether they are."""
     data = _object(values.get(FLAG))
     flat = _largest(data)
     picture, film = (_largest(_inner(data, name)) or flat for name in ("images_kwargs", "videos_kwargs"))
     merged = vision.max_patches // vision.tokens_per_item
-    tokens = most_tokens(picture, vision.token_side) if picture else vision.tokens_per_item
+    still = tokens = most_tokens(picture, vision.token_side) if picture else vision.tokens_per_item
     if not vision.film_slices and takes_films(values):
         scoped = VERSIONS[version].minor >= _FILMS_BY_SCOPE or not data.get("max_pixels")
         tokens = max(tokens, most_tokens(film // 2, vision.token_side) if film and scoped else _FILM_TOKENS)
-    return replace(vision, max_patches=tokens * merged, tokens_per_item=tokens)
+    return replace(vision, max_patches=tokens * merged, tokens_per_item=tokens), tokens > still
 
 
 def most_tokens(pixels: int, side: int) -> int:

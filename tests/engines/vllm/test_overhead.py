@@ -250,6 +250,14 @@ def test_as_many_items_are_profiled_as_a_batch_and_its_prompts_hold(changed, ite
     assert overhead.profiled_items(VISION, config(**changed)) == items
 
 
+def test_no_more_items_are_profiled_than_prompts_may_bring():
+    """A batch of 8192 tokens holds eight, a prompt of 4096 four; vLLM 0.29 multimodal/encoder_budget.py _get_max_items."""
+    limited = replace(VISION, items_in_a_prompt=1)
+    asked = [config(max_num_batched_tokens=8192, max_num_seqs=seqs) for seqs in (1, 3, 256)]
+    assert [overhead.profiled_items(limited, one) for one in asked] == [1, 3, 8]
+    assert overhead.profiled_items(replace(VISION, items_in_a_prompt=9), asked[0]) == 4
+
+
 def test_the_vision_tower_is_divided_over_ranks_its_outputs_are_not():
     # two items. tp 1: 4096 x (4304 + 3 x 1152 + 2 x 1152) x 2 = 82,444,288; outputs 1024 x 1000 x (1 + 3) x 2 = 8,192,000
     assert overhead.vision_activation(model(vision=VISION), BATCH) == 2 * 82_444_288

@@ -75,3 +75,25 @@ def test_until_0_12_what_a_tower_puts_out_is_padded_to_the_encoders_whole_budget
     row = model.hidden_size * 2
     sizes = [vision_outputs(model, ServeConfig(max_model_len=8192, max_num_batched_tokens=2048, vllm_version=version)) for version in ("0.11", "0.13")]
     assert sizes == [8 * 2048 * row, 8 * 256 * row]
+
+
+@pytest.mark.parametrize(
+    ("name", "limits", "items"),
+    [
+        (STILLS, None, 0),
+        (STILLS, {"image": 2}, 2),  # a picture of it is larger than a film
+        (STILLS, {"image": {"count": 3}, "video": 1}, 3),
+        (FILMS, {"image": 2}, 0),  # a film is larger, and nothing limits films
+        (FILMS, {"image": 2, "video": 1}, 2),
+        (FILMS, {"image": 2, "video": 0}, 2),
+        (STILLS, {"audio": 1}, 0),
+    ],
+)
+def test_a_limit_holds_of_the_kind_that_is_profiled(name, limits, items):
+    values = {} if limits is None else {"--limit-mm-per-prompt": json.dumps(limits)}
+    assert as_served(config_model(name), values, "0.33").vision.items_in_a_prompt == items
+
+
+def test_a_films_limit_holds_where_pixels_make_it_the_largest():
+    values = {"--mm-processor-kwargs": json.dumps({"images_kwargs": {"max_pixels": SMALL}}), "--limit-mm-per-prompt": json.dumps({"image": 1})}
+    assert as_served(config_model(STILLS), values, "0.33").vision.items_in_a_prompt == 0
