@@ -244,7 +244,10 @@ def _reported(name: str, case: dict[str, Any], observed: float, tokens: int) -> 
     held = mlx.stored(spec, form, vision=case.get("vision", False), released=case.get("released", ""))
     process = mlx.PROCESS_BYTES if case.get("footprint") else 0
     steps, length = case.get("steps", (PREFILL_STEP,)), tokens + case.get("answer", 0)
-    terms = [(mlx.kv_bytes(spec, length, step=step, prompt=tokens), peak(spec, Prompts(tokens=tokens, step=step))) for step in steps] if tokens else []
+    state = mlx.state_bits(case.get("release", "0.31.2"))
+    terms = (
+        [(mlx.kv_bytes(spec, length, step=step, prompt=tokens, state=state), peak(spec, Prompts(tokens=tokens, step=step))) for step in steps] if tokens else []
+    )
     cache, term = terms[len(terms) // 2] if terms else (0, Peak(low=0, usual=0, high=0, buffer=0, measured=""))
     low = process + held.low + min((kv + one.low for kv, one in terms), default=0)
     high = process + held.high + max((kv + one.high for kv, one in terms), default=0)

@@ -93,12 +93,15 @@ def find_plain(name: str) -> Plain:
     source = find_source(name)
     data = {key: value for key, value in source.config.items() if key not in ("quantization_config", "compression_config")}
     converted = data.get("quantization")
+    text = data.get("text_config")
+    foreign = source.config.get("quantization_config") or (text.get("quantization_config") if isinstance(text, dict) else None) or source.hf_quant
     return Plain(
         source.served_name,
         build_model(Config(data, source.repo), source.served_name),
         source.repo,
         text_architecture=text_class(data),
         mlx_quantization=converted if isinstance(converted, dict) else {},
+        foreign_quantization=foreign if isinstance(foreign, dict) and not isinstance(converted, dict) else {},
     )
 
 

@@ -45,6 +45,7 @@ class Plain:
     text_architecture: str = ""  # the class of the text alone, where a config.json says it inside
     sampling: Sampling = field(default_factory=Sampling)
     mlx_quantization: Mapping[str, object] = field(default_factory=dict)  # what mlx_lm.convert wrote into a folder's config.json
+    foreign_quantization: Mapping[str, object] = field(default_factory=dict)  # what another engine's quantizer wrote there
     released: str = ""  # the month, where the catalogue knows it
 
     def variant(self, runtime: str, form: str | None = None) -> Variant | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from planner.engines.catalogue import Catalogue, Plain, form_key
 from planner.engines.mlx import memory as mlx
+from planner.engines.mlx.foreign import Foreign, read_foreign
 from planner.engines.mlx.prefill import is_capped, kept
 from planner.errors import PlannerError
 from planner.facts.attention import FullAttention, RecurrentState, SlidingWindow
@@ -20,6 +21,7 @@ from planner.facts.question import ServiceRow, StackRow
 from planner.facts.record import dataclass
 from planner.facts.speed import Load
 from planner.facts.variant import Variant
+from planner.speed.estimate import is_diffusion
 from planner.text import shown, slug
 
 
@@ -63,11 +65,16 @@ class MlxAsk:
     @property
     def engine(self) -> str:
         """The stock server that serves it: mlx-vlm vision and embeddings, mlx-lm text."""
-        return self.server or ("mlx-vlm" if self.model.vision is not None or self.model.pooling else "mlx-lm")
+        return self.server or _engine(self.model)
 
     def at_once(self, kv_bits: int) -> int:
-        """Requests that it answers side by side: mlx_lm.server reads one with a quantized cache after the other (server.py _is_batchable); texts to embed are counted singly."""
-        return 1 if self.model.pooling or (kv_bits != 16 and self.engine == "mlx-lm") else self.users
+        """Requests that it answers side by side.
+
+        mlx_lm.server answers one with a quantized cache after the other (server.py _is_batchable), mlx_vlm.server those of diffusion (server/generation.py);
+        texts to embed are counted singly.
+        """
+        one = self.model.pooling or is_diffusion(self.model.architecture) or (kv_bits != 16 and self.engine == "mlx-lm")
+        return 1 if one else self.users
 
     @property
     def may_quantize(self) -> bool:
@@ -91,9 +98,14 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
     context = context if isinstance(context, int) else None
     variant = plain.variant("mlx", service.quantization or said or None)
     is_stored = Path(service.model).is_dir() or bool(plain.mlx_quantization)
+    there = stored_form(plain, _engine(plain.spec)) if is_stored and not service.quantization and not said else None
+    if there and there.refusal:
+        raise PlannerError(
+            there.refusal, "the model's original, or a conversion (mlx-community), by its name; --quantization 4bit plans what mlx_lm.convert makes of it"
+        )
     is_repo = bool(said) and "/" in service.model and not service.quantization
-    missing = several_widths(conversion) if conversion and is_repo else stored_form(plain)[1] if is_stored and not service.quantization else ()
-    form = mlx.read_format(service.quantization or said or _form(plain, variant, is_stored=is_stored))
+    missing = several_widths(conversion) if conversion and is_repo else there.missing if there else ()
+    form = there.form if there else mlx.read_format(service.quantization or said or _form(plain, variant))
     offered = variant.repo if variant else f"mlx-community/{plain.repo.rpartition('/')[2]}-{_ending(form)}"
     repo = service.model if is_repo else plain.repo if is_stored else offered
     kv_bits = {None: None, "auto": 16, "f16": 16, "bf16": 16, "q8": 8, "q8_0": 8, "8": 8, "q4": 4, "q4_0": 4, "4": 4}
@@ -144,19 +156,22 @@ def several_widths(conversion: mlx.Conversion) -> tuple[NotCovered, ...]:
     return (NotCovered(flag=f"--model …{said}", what="weights of several widths", effect="either"),) if said else ()
 
 
-def stored_form(plain: Plain) -> tuple[mlx.MlxFormat, tuple[NotCovered, ...]]:
+def stored_form(plain: Plain, engine: str) -> Foreign:
     """The format that a folder's or repository's config.json names, and what of it is not known. Raises PlannerError for one that MLX does not have."""
     said = plain.mlx_quantization
     if not said:
-        return mlx.PLAIN, ()
+        return read_foreign(plain.foreign_quantization, engine) if plain.foreign_quantization else Foreign(form=mlx.PLAIN)
     form, others = mlx.read_quantization(said)
-    return form, (NotCovered(flag="config.json", what=f"{others} modules of another width", effect="either"),) if others else ()
+    return Foreign(form=form, missing=(NotCovered(flag="config.json", what=f"{others} modules of another width", effect="either"),) if others else ())
 
 
-def _form(plain: Plain, variant: Variant | None, *, is_stored: bool) -> str:
+def _engine(model: ModelSpec) -> str:
+    """The server that a model needs: mlx-vlm for images, embeddings and diffusion, mlx-lm for text."""
+    return "mlx-vlm" if model.vision is not None or model.pooling or is_diffusion(model.architecture) else "mlx-lm"
+
+
+def _form(plain: Plain, variant: Variant | None) -> str:
     """The format that is there already, else 8 bits: of experts that their makers publish in MXFP4, beside these."""
-    if is_stored:
-        return stored_form(plain)[0].name
     if variant:
         return form_key(variant.format)
     makers = next((each.quantization.get("quant_method") for each in plain.variants if each.default), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from planner.engines.mlx import memory as mlx
 from planner.engines.mlx.ask import MlxAsk, several_widths, stored_form
 from planner.engines.mlx.command import missing, read_command, words_of
 from planner.engines.mlx.find import ALONE
+from planner.engines.mlx.foreign import Foreign, read_foreign
 from planner.engines.mlx.idle import idle
 from planner.engines.mlx.plan import VERSIONS, plan_as_asked
 from planner.engines.mlx.prefill import PREFILL_STEP, PROMPTS_AT_ONCE, is_cut
@@ -21,10 +22,10 @@ from planner.engines.mlx.settings import SETTINGS
 from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.facts.hardware import GpuGroup
-from planner.facts.not_covered import NotCovered
 from planner.facts.plan import Plan, Problem
 from planner.facts.settings import Value
 from planner.facts.verdict import Warn
+from planner.speed.estimate import is_diffusion
 from planner.text import shown, slug
 from planner.units import tokens
 
@@ -38,8 +39,9 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     refuse_unresolved(read, SETTINGS, values)
     if not read.model:
         raise PlannerError("the command names no model", f"{read.program[0]} --model MODEL …")
-    plain, form, differs = _model(read.model, catalogue, is_here=not command.contained)
-    settings = read.settings
+    engine = "mlx-vlm" if read.program[0].startswith("mlx_vlm") else "mlx-lm"
+    plain, held = _model(read.model, catalogue, engine, is_here=not command.contained)
+    form, differs, settings = held.form, held.missing, read.settings
     may_bound = read.program[0] == "mlx_vlm.server" or (read.program[0] in ALONE and is_cut(plain.spec))
     limit = int(settings.get("max_kv_size") or 0) if may_bound else 0
     ask = _asked(read, group)(
@@ -47,7 +49,7 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
         repo=read.model,
         served_name=slug(plain.name),
         form=form,
-        missing=tuple(differs),
+        missing=differs,
         released=plain.released,
         context=min(limit, plain.spec.max_position_embeddings) or None,
         sampling=plain.sampling,
@@ -57,6 +59,9 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
             f"{ask.engine} {VERSIONS[ask.engine]} quantizes no cache of {plain.name}: it has sinks, a window, a latent, or heads that are no whole groups of 64"
         )
         read = replace(read, faults=(*read.faults, Problem(code="unsupported", message=message, fix="leave out --kv-bits")))
+    if refusal := held.refusal or _unserved(ask):
+        fix = "mlx_vlm.server" if not held.refusal else "the original or a conversion for MLX (mlx-community)"
+        read = replace(read, faults=(*read.faults, Problem(code="unsupported", message=refusal, fix=fix)))
     plan = plan_as_asked(ask)
     release = VERSIONS[ask.engine]
     chosen = () if limit else ("context",)
@@ -70,6 +75,13 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     return decided(
         plan, read, missing=[*differs, *missing(values)], warnings=warnings, fix="weights of fewer bits, or let the GPU wire more (iogpu.wired_limit_mb)"
     )
+
+
+def _unserved(ask: MlxAsk) -> str:
+    """Why a server has no class for a model; empty where it may."""
+    if ask.engine == "mlx-lm" and is_diffusion(ask.model.architecture):
+        return f"mlx-lm {VERSIONS['mlx-lm']} has no class for a diffusion model ({ask.model.architecture}), mlx-vlm has"
+    return ""
 
 
 def _asked(read: Command, group: GpuGroup) -> Callable[..., MlxAsk]:
@@ -134,11 +146,11 @@ def _kv_bits(settings: Mapping[str, Value]) -> int:
     return int(float(text)) if text.replace(".", "", 1).isdecimal() else 16
 
 
-def _model(name: str, catalogue: Catalogue, *, is_here: bool) -> tuple[Plain, mlx.MlxFormat, Sequence[NotCovered]]:
-    """The model, how its weights are stored, and what of that is not known."""
+def _model(name: str, catalogue: Catalogue, engine: str, *, is_here: bool) -> tuple[Plain, Foreign]:
+    """The model, and how its weights are stored."""
     if is_here and Path(name).is_dir():
         plain = catalogue.find_plain(name)
-        return plain, *stored_form(plain)
+        return plain, stored_form(plain, engine)
     base = name.rpartition("/")[2]
     conversion = mlx.read_name(name)
     for known in (base, *((conversion.base,) if conversion else ()), name):  # the Hub is asked last
@@ -148,14 +160,10 @@ def _model(name: str, catalogue: Catalogue, *, is_here: bool) -> tuple[Plain, ml
             continue
         variant = plain.variants[0] if plain.variants else None
         if conversion:
-            return plain, mlx.read_format(conversion.form), several_widths(conversion)
+            return plain, Foreign(form=mlx.read_format(conversion.form), missing=several_widths(conversion))
         if variant is not None and variant.runtime == "mlx" and variant.format:
-            return plain, mlx.read_format(variant.format), ()
+            return plain, Foreign(form=mlx.read_format(variant.format))
         if variant is not None and variant.quantization:
-            return (
-                plain,
-                mlx.read_format("bf16"),
-                (NotCovered(flag=f"--model {shown(name)}", what="weights in a quantization of another engine's", effect="either"),),
-            )
-        return plain, *stored_form(plain)
+            return plain, read_foreign(variant.quantization, engine)
+        return plain, stored_form(plain, engine)
     raise PlannerError(f"{shown(name, 100)} is not known here", "a name of `plan list models` with its bits (mlx-community/Qwen3-8B-4bit), or a folder")

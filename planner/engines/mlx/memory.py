@@ -45,6 +45,8 @@ class MlxFormat:
     experts: MlxFormat | None = None  # where routed experts are stored in another one
     apart: tuple[tuple[Role, MlxFormat], ...] = ()  # matrices of other roles that are
     embedding: MlxFormat | None = None  # where the embedding is
+    is_foreign: bool = False
+    """Whether another converter wrote the checkpoint, which `apart` and `embedding` describe wholly."""
 
     def of(self, role: Role) -> MlxFormat:
         """The format of a matrix by what it does."""
@@ -111,16 +113,25 @@ _ROUTERS_IN_16_BITS = ("Deepseek", "KimiK2", "KimiVL", "MistralLarge3", "Glm4Moe
 _ROUTERS_AS_THE_REST = ("Mixtral", "Qwen2Moe", "Olmoe", "PhiMoE", "Phixtral", "Dbrx", "Ernie4_5_Moe", "HunYuan", "Llama4", "Mistral4")
 _GUARDED = ("GraniteForCausalLM", "GraniteMoeForCausalLM")
 _GUARDED_ROLES = (Role.ATTENTION_OUTPUT, Role.DOWN, Role.HEAD)
+# mlx-vlm models/diffusion_gemma: the dense matrices of a layer, since Blaizzy/mlx-vlm#1359 of 27 June 2026 attention and the embedding too. The repository
+# of mlx-community is of 10 June: 15.6 GB in 4 bits.
+_DIFFUSION = "DiffusionGemma"
+_DIFFUSION_ROLES = (Role.GATE_UP, Role.DOWN)
+_DIFFUSION_ROLES_NOW = (*_DIFFUSION_ROLES, Role.QKV, Role.QUERY, Role.KEY, Role.VALUE, Role.ATTENTION_OUTPUT)
 EMBEDDINGS_SINCE = "2024-05"
 """The month from which on conversions quantize embeddings: mlx-community's Meta-Llama-3-8B-Instruct of 18 April is 5.28 GB in 4 bits, its
 Llama-3-8B-Instruct-1048k-8bit of the month's end and Mistral-7B-Instruct-v0.3-4bit are what quantized embeddings give (8.54 and 4.08 GB)."""
 
 
 def converted(model: ModelSpec, form: MlxFormat, *, guarded: bool = False) -> MlxFormat:
-    """A format with what a conversion of this model stores apart; `guarded`: as since ml-explore/mlx-lm#1836 of September 2026, Granite's outputs too."""
-    if form.bits == 16:
+    """A format with what a conversion of this model stores apart; `guarded`: as newer converters do, since mlx-lm#1836 of September 2026 Granite's outputs too."""
+    if form.bits == 16 or form.is_foreign:
         return form
     architecture = model.architecture
+    if architecture.startswith(_DIFFUSION):
+        roles = _DIFFUSION_ROLES_NOW if guarded else _DIFFUSION_ROLES
+        apart = tuple((role, _EIGHT) for role in (Role.ROUTER, *roles))
+        return replace(form, apart=apart, embedding=_EIGHT if guarded else form.embedding)
     router = PLAIN if architecture.startswith(_ROUTERS_IN_16_BITS) else None if architecture.startswith(_ROUTERS_AS_THE_REST) else _EIGHT
     apart = ((Role.ROUTER, router),) if router else ()
     if guarded and architecture in _GUARDED:
@@ -181,7 +192,8 @@ def stored(model: ModelSpec, form: MlxFormat, *, vision: bool = True, released: 
         old = weights_bytes(model, replace(form, embedding=PLAIN), vision=vision)
         return Stored(low=usual, usual=old, high=old, differs="embedding in 16 bits, as conversions before May 2024 keep it")
     guarded = weights_bytes(model, form, vision=vision, guarded=True)
-    differs = f"{gib(guarded)} where mlx-lm of September 2026 or later converted it" if guarded != usual else ""
+    converter = "mlx-vlm of July 2026" if model.architecture.startswith(_DIFFUSION) else "mlx-lm of September 2026"
+    differs = f"{gib(guarded)} where {converter} or later converted it" if guarded != usual else ""
     return Stored(low=usual, usual=usual, high=guarded, differs=differs)
 
 
@@ -235,16 +247,17 @@ def _unheld(model: ModelSpec, group: LayerGroup, form: MlxFormat) -> int:
     """Projections of values that a layer has not whose values are made of its keys: the full ones of the larger Gemma 4 (models/gemma4_text.py use_k_eq_v)."""
     windows = [cache.kv_heads for each in model.layers for cache in each.caches if isinstance(cache, SlidingWindow)]
     whole = [cache.kv_heads for cache in group.caches if isinstance(cache, FullAttention)]
-    if not (model.architecture.startswith("Gemma4") and windows and whole and whole[0] < windows[0]):
+    if not (model.architecture.startswith(("Gemma4", _DIFFUSION)) and windows and whole and whole[0] < windows[0]):
         return 0
     joined = (module for module in group.modules if isinstance(module, Linear) and module.role is Role.QKV)
-    return sum(form.matrix_bytes(module.outputs[-1].size, module.inputs.size) for module in joined)
+    return sum(form.of(Role.QKV).matrix_bytes(module.outputs[-1].size, module.inputs.size) for module in joined)
 
 
-def cache_bytes(attention: Attention, tokens: int, kv_bits: int, *, step: int = PREFILL_STEP, prompt: int | None = None) -> int:
+def cache_bytes(attention: Attention, tokens: int, kv_bits: int, *, step: int = PREFILL_STEP, prompt: int | None = None, state_bits: int = 32) -> int:
     """The cache of one layer for one request; `kv_bits` 16, or 8 or 4 with a scale and a bias for each group of 64.
 
     `prompt`: the tokens of it that were read in steps, all of them where it is not said; those that are answered go into a window one by one.
+    `state_bits`: of the matrices that a recurrent layer keeps.
     """
     bits = 16.0 if kv_bits == 16 else kv_bits + 32 / 64
     held = round_up(tokens, CACHE_STEP)
@@ -264,19 +277,19 @@ def cache_bytes(attention: Attention, tokens: int, kv_bits: int, *, step: int = 
         case CompressedCache(window=window, tokens_per_entry=tokens_per_entry, entry_bytes=entry):
             return (min(held, window) if window else held) // tokens_per_entry * entry
         case RecurrentState():
-            return sum(prod(axis.size for axis in tensor.axes) * _state_bits(tensor) // 8 for tensor in attention.tensors)
+            return sum(prod(axis.size for axis in tensor.axes) * (state_bits if len(tensor.axes) > 2 else 16) // 8 for tensor in attention.tensors)
         case _:
             assert_never(attention)
 
 
-def _state_bits(tensor: Tensor) -> int:
-    """A matrix of each head is kept in 32 bits (models/gated_delta.py, ssm.py), the last inputs of a convolution in 16."""
-    return 32 if len(tensor.axes) > 2 else 16
+def state_bits(release: str) -> int:
+    """Bits of the matrix of each head that a layer of the delta rule keeps: 32 since mlx-lm 0.31.2, before it 16 (models/gated_delta.py); inputs of a convolution have 16."""
+    return 16 if tuple(int(part) for part in release.split(".")) < (0, 31, 2) else 32
 
 
-def kv_bytes(model: ModelSpec, tokens: int, kv_bits: int = 16, *, step: int = PREFILL_STEP, prompt: int | None = None) -> int:
-    """The cache of all layers for one request."""
-    held = {cache: cache_bytes(cache, tokens, kv_bits, step=step, prompt=prompt) for group in model.layers for cache in kept(model, group)}
+def kv_bytes(model: ModelSpec, tokens: int, kv_bits: int = 16, *, step: int = PREFILL_STEP, prompt: int | None = None, state: int = 32) -> int:
+    """The cache of all layers for one request; `state`: bits of what recurrent layers keep (`state_bits`)."""
+    held = {cache: cache_bytes(cache, tokens, kv_bits, step=step, prompt=prompt, state_bits=state) for group in model.layers for cache in kept(model, group)}
     return sum(len(group.indices) * held[cache] for group in model.layers for cache in kept(model, group))
 
 

@@ -29,6 +29,7 @@ from planner.facts.plan import Plan, PlannedModel, longest_context
 from planner.facts.question import StackRow
 from planner.facts.speed import NoSpeed, SpeedEstimate, full_load, no_start, slowest_s
 from planner.facts.verdict import Rejection, Verdict, Warn, typed_config
+from planner.speed.estimate import is_diffusion
 from planner.units import GIB, MIB, ceil_div, gib, largest, tokens
 
 VERSIONS = {"mlx-lm": "0.32.2", "mlx-vlm": "0.7.10"}
@@ -157,7 +158,8 @@ def _reasons(ask: MlxAsk, choice: Choice) -> tuple[tuple[str, str], ...]:
     )
     users = "one request for each user, each with a cache of its own" if not ask.model.pooling else "no flag bounds how many texts are embedded at a time"
     if ask.at_once(choice.kv_bits) < ask.users:
-        users = "mlx_lm.server answers one request after the other with a quantized cache"
+        kind = "mlx_vlm.server answers one request of diffusion" if is_diffusion(ask.model.architecture) else "mlx_lm.server answers one with a quantized cache"
+        users = f"{kind} after the other"
     bits = "pinned" if ask.kv_bits else "16-bit fits" if choice.kv_bits == 16 else "16-bit would not fit"
     if ask.prefill_step:
         step = "pinned"
@@ -226,7 +228,8 @@ def _warnings(ask: MlxAsk, plan: Plan) -> tuple[Warn, ...]:
     if ask.engine == "mlx-lm":
         warns.append(Warn(code="mlx-unbounded", message="no flag of mlx_lm.server bounds the context: a longer conversation than planned takes more memory"))
     if plan.users < ask.users and not ask.model.pooling:
-        warns.append(Warn(code="mlx-one-by-one", message=f"mlx_lm.server batches no quantized caches: {ask.users} users wait for each other"))
+        why = "mlx_vlm.server batches no diffusion" if is_diffusion(ask.model.architecture) else "mlx_lm.server batches no quantized caches"
+        warns.append(Warn(code="mlx-one-by-one", message=f"{why}: {ask.users} users wait for each other"))
     if ask.model.typed:
         warns.append(typed_config(ask.model.name))
     if plan.verdict is Verdict.TIGHT:

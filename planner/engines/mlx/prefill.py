@@ -12,6 +12,7 @@ from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, Cr
 from planner.facts.model import LayerGroup, ModelSpec
 from planner.facts.modules import Experts, Linear, Role
 from planner.facts.record import dataclass
+from planner.speed.estimate import is_diffusion
 from planner.units import round_up
 
 CACHE_STEP = 256
@@ -24,6 +25,7 @@ PROMPTS_AT_ONCE = 8
 """Prompts that both servers read together (mlx-lm --prompt-concurrency, mlx-vlm DEFAULT_PREFILL_BATCH_SIZE)."""
 FUSED_HEAD_SIZES = (64, 72, 80, 96, 128)
 """Where the whole kernel is taken with an array as mask, keys as wide as values; 192 and 256 are told to be faster without."""
+_CANVAS = 256  # tokens that DiffusionGemma fills at a time (its config.json's canvas_length)
 _SSM_CHUNK = 256  # models/ssm.py ssm_attn: tokens that attend to each other at a time
 
 
@@ -168,13 +170,27 @@ class Layers:
         inputs = prompts.embedded * prompts.tokens * self.model.hidden_size * 2
         low, usual, high = (prompts.rows * size for size in (low, usual, high))
         grown = max((_grown(cache, prompts) for cache, _ in self.kinds), default=0)
+        canvas = _canvas(self.model)
         return Peak(
-            low=max(low + max(row[0] for row in scores), grown),
-            usual=max(usual + max(row[1] for row in scores) + mask, usual // 2 + grown) + inputs,
-            high=max(high + max(row[2] for row in scores) + 2 * mask, high // 2 + grown + mask) + 2 * inputs,
+            low=max(low + max(row[0] for row in scores), grown, canvas[0]),
+            usual=max(usual + max(row[1] for row in scores) + mask, usual // 2 + grown, canvas[1]) + inputs,
+            high=max(high + max(row[2] for row in scores) + 2 * mask, high // 2 + grown + mask, canvas[2]) + 2 * inputs,
             buffer=max(mask, *(row[3] for row in scores)),
             measured=self.activations.measured,
         )
+
+
+def _canvas(model: ModelSpec) -> tuple[int, int, int]:
+    """What a denoising step of a diffusion model takes: optimistic, expected, conservative. None for any other.
+
+    The scores of the vocabulary for a canvas of 256 tokens, 64 at least (mlx-vlm 0.7.10 generate/diffusion.py), as the head gives them in 16 bits, and in
+    32 bits capped, divided by the temperature and as probabilities: 14 bytes each. A report of 16 bits leaves 14 at most (Blaizzy/mlx-vlm#1357), one of
+    4 bits 18 and the embedding in 16 bits, which releases before July 2026 expanded: 40.
+    """
+    if not is_diffusion(model.architecture):
+        return 0, 0, 0
+    scores = _CANVAS * model.vocab_size
+    return scores // 4 * 6, scores * 14, scores * 44
 
 
 def _grown(cache: Attention, prompts: Prompts) -> int:
