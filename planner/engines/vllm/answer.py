@@ -14,7 +14,7 @@ from planner.engines.vllm.loaded import loading
 from planner.engines.vllm.memory import place
 from planner.engines.vllm.pace import estimate, slowest_answer_s
 from planner.engines.vllm.placement import Placed, Stack, place_servers, stack_warnings
-from planner.engines.vllm.plan import Plan, plan_as_asked
+from planner.engines.vllm.plan import Plan, not_covered, plan_as_asked
 from planner.engines.vllm.rules import BITSANDBYTES
 from planner.engines.vllm.service import service
 from planner.engines.vllm.settings import ServeConfig, reported
@@ -22,7 +22,6 @@ from planner.facts import plan as facts
 from planner.facts.deployment import Sampling, Service
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
-from planner.facts.not_covered import NotCovered
 from planner.facts.plan import How, Line, PlannedModel, Sum
 from planner.facts.question import StackRow
 from planner.facts.settings import Value
@@ -83,20 +82,11 @@ def planned_model(repo: str, model: ModelSpec) -> PlannedModel:
     )
 
 
-def _not_covered(model: ModelSpec) -> tuple[NotCovered, ...]:
-    """What of the model no ledger holds, where its architecture is not known."""
-    if not model.not_known:
-        return ()
-    from planner.engines.vllm.not_covered import of_the_model
-
-    return tuple(of_the_model(model))
-
-
 def _plan_of(server: Placed, process: Service) -> facts.Plan:
     plan, choice = server.plan, server.plan.choice
     ledger, config, group, request = choice.expected, plan.config, plan.request.group, plan.request
     need = host_need(plan)
-    missing = _not_covered(plan.model)
+    missing = not_covered(plan.model, config)
     concurrency = Range(choice.conservative.max_concurrency, ledger.max_concurrency, choice.optimistic.max_concurrency)
     return facts.Plan(
         engine="vllm",

@@ -10,7 +10,7 @@ from planner.engines.naming import named
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
 from planner.engines.vllm.placement import Ask
-from planner.engines.vllm.rules import quantization_problem
+from planner.engines.vllm.rules import quantization_problem, unsaid_quantization
 from planner.engines.vllm.settings import Pins, pins_of
 from planner.engines.vllm.speculation import read, with_tokens
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
@@ -77,6 +77,8 @@ def _check_pins(pins: Pins, quantization: str | None) -> None:
     if problem := quantization_problem(pins.quantization, quantization, pins.vllm_version):
         hint = "leave it out; vLLM detects what a checkpoint is, and quantizes a 16-bit one by fp8, fp8_per_block or fp8_per_channel"
         raise PlannerError(problem, hint)
+    if unsaid := unsaid_quantization(pins.quantization, quantization, pins.vllm_version):
+        raise PlannerError(unsaid[0], f"in a command, which plan check judges: {unsaid[1]}")
     if pins.kv_cache_dtype is not None and pins.kv_cache_dtype not in KV_CACHE_DTYPES:
         raise PlannerError(f"--kv-cache-dtype {pins.kv_cache_dtype!r} is not known", f"known: {', '.join(KV_CACHE_DTYPES)}")
     if pins.max_num_seqs and pins.max_num_batched_tokens and pins.max_num_batched_tokens < pins.max_num_seqs:

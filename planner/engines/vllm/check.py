@@ -242,8 +242,7 @@ def value_problems(config: ServeConfig, values: Mapping[str, str | bool], model:
     yield from parallel_problems(config, values, model, group, env)
     yield from contradictions(EngineArgs(config=config, values=values, model=model, env=env, gpu=group.gpu))
     yield from offload_problems(config)
-    asked, actual = config.quantization, model.quantization
-    if not rules.is_quantized_while_loading(asked, actual, config.vllm_version) and (problem := rules.quantization_problem(asked, actual, config.vllm_version)):
+    if problem := rules.quantization_problem(config.quantization, model.quantization, config.vllm_version):
         yield Problem(code="unsupported", message=problem, fix="leave --quantization out; vLLM detects it")
     yield from _drafting_problems(config)
     if config.lora and (problem := lora.cpu_problem(config.lora, config.max_cpu_loras)):

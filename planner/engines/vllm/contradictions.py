@@ -15,6 +15,7 @@ from planner.engines.vllm.dtype_rules import actual_dtype, dtypes
 from planner.engines.vllm.engine_args import EngineArgs, Refused
 from planner.engines.vllm.flag_values import beyond
 from planner.engines.vllm.multimodal_rules import OF_PICTURES, inputs
+from planner.engines.vllm.rules import unsaid_quantization
 from planner.engines.vllm.settings_table import SETTINGS
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.model import ModelSpec
@@ -112,16 +113,13 @@ _TWICE = (
 
 
 def _quantized(asked: EngineArgs) -> Refused:
-    """Ways to quantize while loading that say nothing of how (model_loader/weight_utils.py get_quant_config, read in 0.33)."""
-    method = asked.values.get("--quantization")
-    if asked.minor < 33 or asked.model.quantization is not None:
-        return
-    overrides = [asked.key("--hf-overrides", key) for key in ("quantization_config_file", "quantization_config_dict_json", "quantization_config")]
-    if method == "torchao" and not any(overrides):
-        missing = "TorchAOConfig.__init__() missing 1 required positional argument: 'torchao_config'"
-        yield missing, """--hf-overrides '{"quantization_config_file": "torchao_config.json"}'"""
-    if method == "online" and "--quantization-config" not in asked.values and not any(overrides):
-        yield "OnlineQuantizationConfig.__init__() missing 1 required positional argument: 'args'", "--quantization fp8_per_tensor"
+    """Ways to quantize while loading that say nothing of how."""
+    method, version = asked.values.get("--quantization"), asked.config.vllm_version
+    keys = ("quantization_config_file", "quantization_config_dict_json", "quantization_config")
+    said = any(asked.key("--hf-overrides", key) for key in keys) or (method == "online" and "--quantization-config" in asked.values)
+    unsaid = None if said or not method else unsaid_quantization(str(method), asked.model.quantization, version)
+    if unsaid:
+        yield unsaid
 
 
 def _twice(asked: EngineArgs) -> Refused:

@@ -22,7 +22,8 @@ from planner.engines.vllm.not_covered_options import uncovered_options
 from planner.engines.vllm.rules import BITSANDBYTES, is_quantized_while_loading
 from planner.engines.vllm.served import only_lengths
 from planner.engines.vllm.settings import ServeConfig
-from planner.engines.vllm.versions import VERSIONS
+from planner.engines.vllm.slots import unsure_slots
+from planner.engines.vllm.versions import VERSIONS, is_unread_method
 from planner.facts.model import ModelSpec
 from planner.facts.not_covered import Effect, NotCovered
 
@@ -171,8 +172,7 @@ def not_covered(
         if flag not in ONLY or ONLY[flag](model, config):
             staged = flag == TRANSFER and is_staged(model, config)
             yield NotCovered(flag=f"{flag} {STAGED}" if staged else flag if not on or "." in flag else f"--no-{flag[2:]}", what=what, effect=effect)
-    if is_quantized_while_loading(config.quantization, model.quantization, config.vllm_version):
-        yield NotCovered(flag=f"--quantization {config.quantization}", what="weights quantized while loading in this way", effect="either")
+    yield from of_the_quantization(model, config)
     if values.get("--distributed-executor-backend") == "ray":
         yield NotCovered(flag="--distributed-executor-backend ray", what="other machines of the Ray cluster", effect="either")
     yield from of_the_model(model)
@@ -186,6 +186,25 @@ def not_covered(
         yield NotCovered(flag=flag, what="whether the largest picture, film or sound fits a batch", effect="either")
     yield from uncovered_options(model, config, *usual)
     yield from _of_the_environment(env or {}, model, config)
+
+
+def of_the_plan(model: ModelSpec, config: ServeConfig) -> Iterator[NotCovered]:
+    """What of a model and its settings no ledger holds, whoever chose these."""
+    yield from of_the_model(model)
+    yield from of_the_quantization(model, config)
+    if unsure := unsure_slots(model, config):
+        yield unsure
+
+
+def of_the_quantization(model: ModelSpec, config: ServeConfig) -> Iterator[NotCovered]:
+    """What of `--quantization` no ledger holds."""
+    name = config.quantization
+    if name and is_unread_method(name, config.vllm_version):
+        yield NotCovered(
+            flag=f"--quantization {name}", what=f"a method that vLLM {config.vllm_version}, whose source was not read, may not have", effect="either"
+        )
+    elif is_quantized_while_loading(name, model.quantization, config.vllm_version):
+        yield NotCovered(flag=f"--quantization {name}", what="weights quantized while loading in this way", effect="either")
 
 
 def of_the_model(model: ModelSpec) -> Iterator[NotCovered]:

@@ -21,6 +21,7 @@ from planner.errors import PlannerError, UnsupportedError
 from planner.facts.alternatives import Alternative
 from planner.facts.hardware import Host
 from planner.facts.model import ModelSpec
+from planner.facts.not_covered import NotCovered
 from planner.facts.record import dataclass
 from planner.facts.storage import Arithmetic
 from planner.facts.verdict import ONLY_AT_LOWEST, Rejection, Verdict, Warn, typed_config
@@ -104,7 +105,8 @@ def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Othe
     need = host_memory(choice.config, place(request.model, request.group, choice.config), request.group.nodes)
     if problem := too_little(need, request.group.ram_bytes):
         raise PlannerError(problem.message, problem.fix)
-    told = (*_not_known(plan.model), *warnings(plan), *host_warning(need, request.group), *_chat_warnings(plan))
+    missing = [Warn(code="not-covered", message=part.message) for part in not_covered(plan.model, plan.config)]
+    told = (*missing, *warnings(plan), *host_warning(need, request.group), *_chat_warnings(plan))
     return replace(plan, warnings=told, rejection=reject(choice))
 
 
@@ -168,9 +170,13 @@ def _limit(choice: Choice) -> Rejection:
     )
 
 
-def _not_known(model: ModelSpec) -> list[Warn]:
-    what = f"{model.architecture}: {model.not_known} is not in the ledger; the server may take more or less"
-    return [Warn(code="not-covered", message=what)] if model.not_known else []
+def not_covered(model: ModelSpec, config: ServeConfig) -> tuple[NotCovered, ...]:
+    """What no ledger holds of the model and of what was asked for: the architecture, a way to quantize, a packed cache."""
+    if not model.not_known and config.quantization is None and config.kv_cache_dtype in ("auto", *FP8_DTYPES):
+        return ()
+    from planner.engines.vllm.not_covered import of_the_plan
+
+    return tuple(of_the_plan(model, config))
 
 
 def _tight_reason(plan: Plan) -> str:

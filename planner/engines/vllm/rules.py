@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from planner.arrays import Whole
-from planner.engines.vllm.versions import DEFAULT_VERSION, LEAST_CAPABILITY, ROCM_GFX, VERSIONS, Version, minimum_capability, newest_for
+from planner.engines.vllm.versions import DEFAULT_VERSION, LEAST_CAPABILITY, METHODS, ROCM_GFX, VERSIONS, Version, knows_method, minimum_capability, newest_for
 from planner.errors import UnsupportedError
 from planner.facts.attention import per_head
 from planner.facts.config import Parallel
@@ -148,33 +148,53 @@ _DETECTED = {"modelopt": 0, "modelopt_fp4": 0, "modelopt_mixed": 0, "inc": 16, "
 _NAMES = frozenset({*_SAME_METHOD, *_SAME_METHOD.values(), "auto-round", "fp8", "inc", "modelopt", "modelopt_fp4", "quark", "compressed-tensors"})
 
 # Quantize a 16-bit checkpoint while loading, in ways whose sizes are not known here (config/quantization.py _ONLINE_SHORTHANDS).
-BITSANDBYTES, HUMMING, HUMMING_SINCE = "bitsandbytes", "humming", 20
+BITSANDBYTES, HUMMING = "bitsandbytes", "humming"
 _WHILE_LOADING = frozenset({"online", "torchao", HUMMING})
 _ANEW = frozenset({"online", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel", "mxfp8", "int8_per_channel_weight_only", "nvfp4_per_token"})
+_SAYS_HOW = 33  # since when "online" and "torchao" alone are read so (model_loader/weight_utils.py get_quant_config)
 
 
 def is_quantized_while_loading(asked: str | None, actual: str | None, version: str) -> bool:
     """Whether `--quantization` makes weights of a size that the ledger does not hold, or that nobody compared with a start."""
+    if asked is None or not knows_method(asked, version):
+        return False
     if asked == BITSANDBYTES:
-        return actual == asked and VERSIONS[version].bitsandbytes
+        return actual == asked
     if actual is None:
         return asked in _WHILE_LOADING
     anew = asked in _ANEW and actual in _DETECTED
-    humming = asked == HUMMING and VERSIONS[version].minor >= HUMMING_SINCE and actual != "gpt_oss_mxfp4"
+    humming = asked == HUMMING and actual != "gpt_oss_mxfp4"
     return anew or humming or (asked, actual) == ("deepseek_v4_fp8", "fp8")  # kernels of their own
 
 
 def quantization_problem(asked: str | None, actual: str | None, version: str = DEFAULT_VERSION) -> str:
     """Why `--quantization` does not go with the checkpoint (config/model.py _verify_quantization), or an empty string."""
-    if asked is None or (actual in _DETECTED and asked not in _ANEW | {HUMMING} and (asked in _NAMES or VERSIONS[version].minor >= _DETECTED[actual])):
+    if asked is None or is_quantized_while_loading(asked, actual, version):
         return ""
-    if asked != BITSANDBYTES and actual in (asked, _SAME_METHOD.get(asked, asked)):
+    is_known = knows_method(asked, version)
+    detected = actual in _DETECTED and not (is_known and asked in _ANEW | {HUMMING})
+    if detected and actual is not None and (asked in _NAMES or VERSIONS[version].minor >= _DETECTED[actual]):
         return ""
-    if asked == BITSANDBYTES:
-        return f"--quantization {asked}: vLLM dropped it in 0.28, and nobody compared its sizes with a start"
-    if (asked == "marlin" and actual in ("auto_awq", "auto_gptq")) or (asked == "moe_wna16" and actual in ("auto_awq", "auto_gptq")):
+    by_other_kernels = asked in ("marlin", "moe_wna16") and actual in ("auto_awq", "auto_gptq")
+    if by_other_kernels or (is_known and actual in (asked, _SAME_METHOD.get(asked, asked))):
         return ""
-    return f"--quantization {asked}: the checkpoint is {actual or 'not quantized'}"
+    if is_known or actual not in (None, asked):
+        return f"--quantization {asked}: the checkpoint is {actual or 'not quantized'}"
+    since, until = METHODS[asked] if asked in METHODS else (0, 0)
+    when = f"; it came with 0.{since}" if VERSIONS[version].minor < since else f"; the last that has it is 0.{until}" if until else ""
+    return f"Unknown quantization method: {asked}, to vLLM {version}{when}"
+
+
+def unsaid_quantization(asked: str | None, actual: str | None, version: str) -> tuple[str, str] | None:
+    """A way to quantize while loading that alone says nothing of how: what vLLM ends with, and what mends it."""
+    if actual is not None or VERSIONS[version].minor < _SAYS_HOW:
+        return None
+    if asked == "torchao":
+        file = """--hf-overrides '{"quantization_config_file": "torchao_config.json"}'"""
+        return "TorchAOConfig.__init__() missing 1 required positional argument: 'torchao_config'", file
+    if asked == "online":
+        return "OnlineQuantizationConfig.__init__() missing 1 required positional argument: 'args'", "--quantization fp8_per_tensor"
+    return None
 
 
 def unserved(gpu: GpuSpec) -> str:

@@ -49,6 +49,21 @@ MINIMUM_CAPABILITY = {
     "experts_int8": ((OLDEST, 80),),
     "quark": ((OLDEST, 70),),
 }
+# Quantization methods by name: the first and the last release that has each (layers/quantization/__init__.py QuantizationMethods of 0.11 to 0.33).
+METHODS = dict.fromkeys(
+    (
+        *("awq", "awq_marlin", "compressed-tensors", "experts_int8", "fbgemm_fp8", "fp8", "fp_quant", "gptq", "gptq_marlin", "inc"),
+        *("modelopt", "modelopt_fp4", "moe_wna16", "mxfp4", "quark", "torchao"),
+    ),
+    (OLDEST, NEWEST),
+)
+METHODS |= dict.fromkeys(("auto-round", "bitblas", "deepspeedfp", "gptq_bitblas", "gptq_marlin_24", "hqq", "ipex", "rtn"), (OLDEST, 14))
+METHODS |= {"tpu_int8": (OLDEST, 13), "ptpc_fp8": (OLDEST, 18), "petit_nvfp4": (OLDEST, 19), "gguf": (OLDEST, 23), "bitsandbytes": (OLDEST, 27)}
+METHODS |= {"cpu_gptq": (12, 13), "cpu_awq": (12, 22), "modelopt_mxfp8": (16, NEWEST), "modelopt_mixed": (17, NEWEST), "mxfp8": (19, NEWEST)}
+METHODS |= dict.fromkeys(("online", "humming", "gpt_oss_mxfp4", "deepseek_v4_fp8"), (20, NEWEST))
+METHODS |= dict.fromkeys(("fp8_per_tensor", "fp8_per_block", "int8_per_channel_weight_only"), (20, NEWEST))
+METHODS |= {"auto_gptq": (22, NEWEST), "auto_awq": (25, NEWEST), "fp8_per_channel": (25, NEWEST), "nvfp4_per_token": (26, NEWEST)}
+UNREAD = (15, 24)  # releases without a source distribution: of what differs on both sides of one, nobody knows which it has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +81,6 @@ class Version:
     coarse_graphs: bool  # above 256 every 16th batch size is captured since 0.12, every 8th before (config/vllm.py)
     state_checked: bool  # a hybrid with fewer blocks than sequences is refused since 0.20 (config/compilation.py)
     quantizes_late: bool  # --quantization fp8 holds every weight in 16 bits first until 0.15, one layer's at a time since (layers/quantization/fp8.py)
-    bitsandbytes: bool  # quantizes while loading until 0.27 (layers/quantization/__init__.py)
     workspace_kept: bool  # what experts work in stays allocated while the sampler runs since 0.14 (v1/worker/workspace.py; 0.13 has it for some kernels)
     outputs_padded: bool  # what a tower puts out while profiled is padded to the encoder's whole budget until 0.12 (v1/worker/gpu_model_runner.py profile_run)
     gathers_in_workspace: (
@@ -135,7 +149,6 @@ def _version(minor: int) -> Version:
         coarse_graphs=minor >= 12,
         state_checked=minor >= 20,
         quantizes_late=minor <= 15,
-        bitsandbytes=minor <= 27,
         workspace_kept=minor >= 14,
         outputs_padded=minor <= 12,
         gathers_in_workspace=minor >= 13,
@@ -186,6 +199,18 @@ def _version(minor: int) -> Version:
 
 VERSIONS = {version.name: version for version in map(_version, range(OLDEST, NEWEST + 1))}
 OLDEST_VERSION, DEFAULT_VERSION = f"0.{OLDEST}", f"0.{NEWEST}"
+
+
+def knows_method(name: str, version: str) -> bool:
+    """Whether a release has a quantization method of that name, or may have it."""
+    minor, (since, until) = VERSIONS[version].minor, METHODS.get(name, (NEWEST + 1, 0))
+    return since <= minor <= until or is_unread_method(name, version)
+
+
+def is_unread_method(name: str, version: str) -> bool:
+    """Whether only the releases before or behind one that nobody read have a quantization method."""
+    minor, (since, until) = VERSIONS[version].minor, METHODS.get(name, (NEWEST + 1, 0))
+    return minor in UNREAD and (since == minor + 1 or until == minor - 1)
 
 
 def minimum_capability(method: str | None, version: str) -> int:

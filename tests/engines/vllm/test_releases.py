@@ -9,20 +9,25 @@ from pathlib import Path
 import pytest
 from conftest import config_model
 
+from planner.catalogue import resolve
 from planner.catalogue.load import find_gpu, find_model
 from planner.catalogue.resolve import find_source
+from planner.engines.vllm.answer import alone
 from planner.engines.vllm.flags import spellings
+from planner.engines.vllm.judged import judge
 from planner.engines.vllm.kvcache import plan_cache
 from planner.engines.vllm.layouts import cache_layout, needs_nvcc
 from planner.engines.vllm.plan import Request
 from planner.engines.vllm.rules import check_model, is_quantized_while_loading, quantization_problem
 from planner.engines.vllm.settings import Pins
 from planner.engines.vllm.splits import cannot_split
-from planner.engines.vllm.versions import MINIMUM_CAPABILITY, VERSIONS, minimum_capability
-from planner.errors import UnsupportedError
+from planner.engines.vllm.versions import METHODS, MINIMUM_CAPABILITY, VERSIONS, is_unread_method, knows_method, minimum_capability
+from planner.errors import PlannerError, UnsupportedError
 from planner.facts.attention import RecurrentState
+from planner.facts.command import Command
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup
+from planner.facts.question import ServiceRow, StackRow
 from tests.judges import SCRIPTS, judge_venv
 
 ROOT = Path(__file__).parents[3]
@@ -179,10 +184,64 @@ def test_experts_whose_slice_cuts_fp8_blocks_by_release_and_gpu(release, gpu_nam
         ("moe_wna16", "fp8", "0.33", True),
         ("awq", "auto_gptq", "0.33", True),
         ("awq", None, "0.33", True),
+        ("humming", None, "0.19", True),  # it came with 0.20
+        ("humming", None, "0.20", False),
+        ("fp8_per_block", "fp8_per_block", "0.19", True),  # a 16-bit checkpoint, which this makes one of its own
+        ("fp8_per_block", "fp8_per_block", "0.20", False),
+        ("deepseek_v4_fp8", "fp8", "0.19", True),
+        ("deepseek_v4_fp8", "fp8", "0.20", False),
+        ("mxfp8", "modelopt", "0.14", False),  # no name of that release, and never asked for
+        ("bitsandbytes", "bitsandbytes", "0.27", False),
+        ("bitsandbytes", "bitsandbytes", "0.28", True),
     ],
 )
 def test_which_quantization_a_command_may_name(asked, actual, version, refused):
     assert bool(quantization_problem(asked, actual, version)) is refused
+
+
+@pytest.mark.parametrize(
+    ("asked", "version", "told"),
+    [
+        ("bitsandbytes", "0.28", "Unknown quantization method: bitsandbytes, to vLLM 0.28; the last that has it is 0.27"),
+        ("fp8_per_block", "0.15", "Unknown quantization method: fp8_per_block, to vLLM 0.15; it came with 0.20"),
+        ("fp4", "0.33", "Unknown quantization method: fp4, to vLLM 0.33"),
+        ("awq", "0.33", "--quantization awq: the checkpoint is not quantized"),
+    ],
+)
+def test_the_reason_against_a_quantization_is_vllms(asked, version, told):
+    assert quantization_problem(asked, asked if asked in ("bitsandbytes", "fp8_per_block") else None, version) == told
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_each_release_has_the_methods_of_its_source(version):
+    """layers/quantization/__init__.py, where its source lies beside the judges; of the two releases without one, what both neighbours have and more."""
+    sources = Path.home() / ".cache" / "serve-plan" / "vllm-sources" / version / "vllm" / "model_executor" / "layers" / "quantization" / "__init__.py"
+    known = {name for name in METHODS if knows_method(name, version)}
+    unread = {name for name in METHODS if is_unread_method(name, version)}
+    assert bool(unread) is (version in ("0.15", "0.24"))
+    if sources.exists():
+        listed = sources.read_text().partition("QuantizationMethods = Literal[")[2].partition("\n]")[0]
+        assert known == {line.strip().strip('",') for line in listed.splitlines() if line.strip() and not line.strip().startswith("#")}
+
+
+@pytest.mark.parametrize(
+    "name", ["online", "torchao", "humming", "bitsandbytes", "fp8", "fp8_per_block", "fp8_per_channel", "mxfp8", "awq", "deepseek_v4_fp8", "fp4"]
+)
+@pytest.mark.parametrize("version", ["0.19", "0.24", "0.33"])
+def test_plan_and_check_have_one_rule_for_a_quantization(name, version):
+    """Of a 16-bit model: what one refuses the other does, in the same words, and neither is surer."""
+    group = GpuGroup(gpu=find_gpu("h100"), count=1)
+    row = StackRow(gpu="h100", vllm_version=version, services=[ServiceRow(model="qwen3-8b", quantization=name, context=8192)])
+    command = Command(engine="vllm", words=("Qwen/Qwen3-8B", "--quantization", name, "--max-model-len", "8192"), version=version)
+    judged = judge(command, group, resolve)
+    try:
+        planned = alone(row, group, resolve)
+    except PlannerError as error:
+        assert error.message in [problem.message for problem in judged.problems]
+        return
+    assert not judged.problems
+    assert bool(planned.not_covered) is bool(judged.not_covered)
+    assert planned.verdict == ("unknown" if judged.not_covered else "starts")
 
 
 @pytest.mark.judge
