@@ -180,7 +180,7 @@ def quantization_problem(asked: str | None, actual: str | None, version: str = D
         return ""
     if is_known or actual not in (None, asked):
         return f"--quantization {asked}: the checkpoint is {actual or 'not quantized'}"
-    since, until = METHODS[asked] if asked in METHODS else (0, 0)
+    since, until = METHODS.get(asked, (0, 0))
     when = f"; it came with 0.{since}" if VERSIONS[version].minor < since else f"; the last that has it is 0.{until}" if until else ""
     return f"Unknown quantization method: {asked}, to vLLM {version}{when}"
 
