@@ -8,6 +8,7 @@ from functools import cached_property
 from planner.facts.attention import Attention, CacheKind, CompressedCache, LatentAttention, cache_kind, has_sinks, window
 from planner.facts.modules import Linear, Module, Role, Tensor
 from planner.facts.record import dataclass
+from planner.facts.storage import Encoding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,12 @@ class ModelSpec:
                 values = next(linear.inputs.size for linear in linears if linear.name.endswith(("linear_attn.out_proj", "linear_attn.o_proj")))
                 return sum(axis.size for axis in projection.outputs), values
         return 0, 0
+
+    @cached_property
+    def narrows_products(self) -> bool:
+        """Whether every dense MLP takes the product of its gate and up in FP8, with a scale of each token or of all: not of blocks."""
+        held = [module.storage for group in self.layers for module in group.modules if isinstance(module, Linear) and module.role is Role.DOWN]
+        return bool(held) and all(storage.encoding is Encoding.FP8 and storage.block is None for storage in held)
 
     @cached_property
     def has_window(self) -> bool:

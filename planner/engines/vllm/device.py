@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Generic
 
-from planner.arrays import Whole
+from planner.arrays import Whole, where
 from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.late import may_have_older_driver
@@ -39,6 +39,7 @@ class Device(Generic[Whole]):
     older_driver: Whole  # whether one from before CUDA 12.4 may drive it
     pages: Whole  # whether its driver moves memory to the host where it runs out, as Windows' does
     rocm: Whole
+    fp8: Whole  # whether vLLM multiplies FP8 by FP8 on it, with CUDA (cutlass_fp8_supported)
     multiprocessors: Whole  # of a GPU whose driver keeps memory for each (12.x); 0 of others
     shift_bytes: int | None = None  # by how much more than predicted a server on this machine took
 
@@ -53,6 +54,13 @@ class Device(Generic[Whole]):
     def margin(self, outlook: Outlook) -> Whole:
         """What its class takes beside the causes, in bytes."""
         return {Outlook.EXPECTED: self.margin_bytes, Outlook.CONSERVATIVE: self.most_margin_bytes, Outlook.OPTIMISTIC: self.least_margin_bytes}[outlook]
+
+
+def stream_share(on: Device[Whole], outlook: Outlook) -> Whole | float:
+    """How much of those copies a GPU holds: fewer where the streams' kernels were written for it."""
+    estimates, number = calibrated.coefficients()["estimates"], list(Outlook).index(outlook)
+    elsewhere = (1.0, estimates["conservative_factor"], estimates["optimistic_factor"])[number]
+    return where(on.multicast, estimates["fused_stream_share"][number], elsewhere)
 
 
 def gpu_class(gpu: GpuSpec) -> str:
@@ -117,6 +125,7 @@ def device(group: GpuGroup, config: ServeConfig) -> Device:
         older_driver=may_have_older_driver(group.gpu),
         pages=group.host is Host.WSL2,
         rocm=group.gpu.vendor == "amd",
+        fp8=group.gpu.vendor == "nvidia" and group.gpu.capability >= 89,
         multiprocessors=group.gpu.multiprocessors,
         shift_bytes=group.gpu.calibrated_shift_bytes,
     )

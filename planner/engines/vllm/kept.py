@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.arrays import Whole, maximum, where
+from planner.arrays import Whole, maximum, where, whole
+from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.late import EVERY_MODEL, runs_second
 from planner.engines.vllm.versions import VERSIONS
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 WORKSPACE_BYTES = 394 * MIB  # envs.py VLLM_FLASHINFER_WORKSPACE_BUFFER_SIZE
 BYTES_PER_COLUMN = 16  # v1/attention/backends/flashinfer.py FLASHINFER_PREFILL_WORKSPACE_BYTES_PER_ELEM
+WARMED_UP = ("Qwen3Next", "Qwen3_5")  # whose layers run their prefill kernels while profiled (layers/mamba/gdn_linear_attn.py _warmup_prefill_kernels)
 TENSORRT_COLUMNS = 1  # on 10.x, where TensorRT-LLM's kernels attend in the plain workspace
 
 
@@ -68,3 +70,10 @@ def kept_segments(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, ag
         alone: Whole = where(config.tensor_parallel_size == 1, shapes.forward, 0 * shapes.forward)
         return 0 if runs_second(model, config, on) else alone
     return shapes.forward + shapes.workspace
+
+
+def delta_kernels(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole]) -> Whole | int:
+    """What the driver of a GPU of 12.x keeps for the gated delta rule's kernels once profiling has run them. Measured; on other GPUs nobody saw it."""
+    if not VERSIONS[config.vllm_version].delta_tensor_maps or not model.architecture.startswith(WARMED_UP) or on.shift_bytes is not None:
+        return 0
+    return whole(on.multiprocessors * calibrated.coefficients()["estimates"]["tensor_maps_mib"] * MIB)

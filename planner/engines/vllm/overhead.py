@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING, Generic
 from planner.arrays import Whole, maximum, minimum, where, whole
 from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm.coefficients import Outlook, at
-from planner.engines.vllm.device import Device
-from planner.engines.vllm.kept import attention_workspace, counted_with_graphs, kept_segments
+from planner.engines.vllm.device import Device, stream_share
+from planner.engines.vllm.kept import attention_workspace, counted_with_graphs, delta_kernels, kept_segments
 from planner.engines.vllm.late import late_graphs, overestimated_graphs, reserves_graphs, warm_up
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.model import ModelSpec, VisionSpec
 from planner.facts.record import dataclass
-from planner.units import GIB, MIB
+from planner.units import GIB
 
 if TYPE_CHECKING:
     from planner.engines.vllm.ledger_settings import LedgerSettings
-
-WARMED_UP = ("Qwen3Next", "Qwen3_5")  # whose layers run their prefill kernels while profiled (layers/mamba/gdn_linear_attn.py _warmup_prefill_kernels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +40,17 @@ def _shift(outlook: Outlook, residual_gib: float) -> int:
     return int(sign * residual_gib * GIB)
 
 
-def forward_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole:
+def forward_activation(model: ModelSpec, config: LedgerSettings[Whole], *, narrow: bool = False) -> Whole:
     """Peak of one dense layer on one batch: gate, up and their product on a rank, and four hidden states. Derived from shapes.
+
+    The product takes a byte where it is `narrow`: Inductor makes one kernel of it and of its quantization to FP8, and writes no 16 bits. vLLM leaves that
+    to it but for scales of blocks, which a kernel of its own makes (quantization/input_quant_fp8.py forward_native, config/vllm.py has_blocked_weights).
 
     A layer of the gated delta rule holds what it projects, what comes of it, z again and their norm, with ranks that sum the result a fifth hidden
     state (layers/mamba/gdn_linear_attn.py forward_cuda, _output_projection): more than that where the MLPs are experts.
     """
     ranks, (projected, values) = config.tensor_parallel_size, model.delta_columns
-    width = 0 if model.experts_per_token else 3 * model.intermediate_size // ranks
+    width = 0 if model.experts_per_token else (5 if narrow else 6) * model.intermediate_size // (2 * ranks)
     if projected:
         width = maximum(width, (projected + 3 * values) // ranks + where(ranks == 1, 0, model.hidden_size))
     return config.max_num_batched_tokens * (width + 4 * model.hidden_size) * 2
@@ -95,21 +96,17 @@ def stream_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole 
     return whole(calibrated.coefficients()["estimates"]["stream_copies"] * streams)
 
 
-def stream_share(on: Device[Whole], outlook: Outlook) -> Whole | float:
-    """How much of those copies a GPU holds: fewer where the streams' kernels were written for it."""
-    estimates, number = calibrated.coefficients()["estimates"], list(Outlook).index(outlook)
-    elsewhere = (1.0, estimates["conservative_factor"], estimates["optimistic_factor"])[number]
-    return where(on.multicast, estimates["fused_stream_share"][number], elsewhere)
-
-
-def text_activation(shapes: Shapes[Whole], copies: Whole | float, *, last_stage: Whole | bool, streams: Whole | float = 1.0) -> Whole:
+def text_activation(
+    shapes: Shapes[Whole], copies: Whole | float, *, last_stage: Whole | bool, streams: Whole | float = 1.0, fp8: Whole | bool = False
+) -> Whole:
     """Peak of the text profiling run: a batch through the layers, then (on the last stage) the sampler; the larger counts.
 
-    `streams` is how much of the residual streams' copies the GPU holds.
+    `streams` is how much of the residual streams' copies the GPU holds, `fp8` whether it multiplies in that.
     """
     experts = shapes.workspace
     kept = experts if VERSIONS[shapes.config.vllm_version].workspace_kept else 0 * experts
-    forward = maximum(shapes.forward, whole(streams * shapes.streams)) + experts + shapes.adapters
+    layer = where(fp8, shapes.narrow, shapes.forward)
+    forward = maximum(layer, whole(streams * shapes.streams)) + experts + shapes.adapters
     peak = maximum(forward, sampler_activation(shapes.model, shapes.config, copies) + kept)
     first = maximum(whole(calibrated.coefficients()["activation"]["first_stage_share"] * peak), shapes.gathered_keys)
     return where(last_stage, peak, first)
@@ -212,6 +209,14 @@ class Shapes(Generic[Whole]):
         return forward_activation(self.model, self.config) + self._indexer[1]
 
     @cached_property
+    def narrow(self) -> Whole:
+        """The same on a GPU that multiplies in FP8: less where the model does and is compiled."""
+        config = self.config
+        if not self.model.narrows_products or config.enforce_eager or not config.times_kernels:
+            return self.forward
+        return forward_activation(self.model, config, narrow=True) + self._indexer[1]
+
+    @cached_property
     def adapters(self) -> Whole | int:
         """What adapters take beside it."""
         return _adapter_activation(self.model, self.config)
@@ -256,7 +261,8 @@ def activation(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, *, la
     """
     data, model, config = calibrated.coefficients(), shapes.model, shapes.config
     copies, streams = sampler_copies(config, on, outlook), stream_share(on, outlook)
-    text = text_activation(shapes, copies, last_stage=last_stage, streams=streams) + _shift(outlook, data["activation"]["residual_gib_p90"])
+    fp8 = False if outlook is Outlook.CONSERVATIVE else on.fp8  # read in vLLM's source, not measured alone
+    text = text_activation(shapes, copies, last_stage=last_stage, streams=streams, fp8=fp8) + _shift(outlook, data["activation"]["residual_gib_p90"])
     factor = {
         Outlook.EXPECTED: 1.0,
         Outlook.CONSERVATIVE: data["estimates"]["conservative_factor"],
@@ -283,13 +289,6 @@ def cuda_graphs(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whol
     elsewhere = whole(full * factor * share * GIB)
     measured = maximum(0, whole(full * share * GIB) + whole(_shift(outlook, fit["residual_gib_p90"]) * minimum(1.0, share)))
     return where(on.fitted, measured, elsewhere) + logits
-
-
-def delta_kernels(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole]) -> Whole | int:
-    """What the driver of a GPU of 12.x keeps for the gated delta rule's kernels once profiling has run them. Measured; on other GPUs nobody saw it."""
-    if not VERSIONS[config.vllm_version].delta_tensor_maps or not model.architecture.startswith(WARMED_UP) or on.shift_bytes is not None:
-        return 0
-    return whole(on.multiprocessors * calibrated.coefficients()["estimates"]["tensor_maps_mib"] * MIB)
 
 
 def beside_torch(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole:

@@ -234,6 +234,7 @@ def test_a_stages_cache_is_what_everything_else_leaves(monkeypatch):
         older_driver=False,
         pages=False,
         rocm=False,
+        fp8=False,
     )
     config, model = ServeConfig(gpu_memory_utilization=0.9, max_num_batched_tokens=2048), small_model(bytes_per_batched_token=2)
     stage = Stage(weights_bytes=50_000, buffers_bytes=1000, block_bytes=10, last=False, columns=64)

@@ -9,12 +9,13 @@ from conftest import small_model as model
 from planner.architecture.build import build_model
 from planner.architecture.config import Config
 from planner.architecture.towers import held
-from planner.catalogue.load import find_gpu, gpu_rows
+from planner.catalogue.load import find_gpu, find_model, gpu_rows
 from planner.catalogue.resolve import find_source
 from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm import overhead
 from planner.engines.vllm.coefficients import Outlook
-from planner.engines.vllm.device import Device, device, gpu_class
+from planner.engines.vllm.device import Device, device, gpu_class, stream_share
+from planner.engines.vllm.kept import delta_kernels
 from planner.engines.vllm.overhead import Shapes
 from planner.engines.vllm.settings import ServeConfig
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
@@ -88,6 +89,7 @@ def on(**changed) -> Device:
                 "older_driver": False,
                 "pages": False,
                 "rocm": False,
+                "fp8": False,
             }
             | changed
         )
@@ -107,6 +109,33 @@ def test_a_layer_holds_gate_up_and_their_product_on_its_rank_and_four_hidden_sta
     assert overhead.forward_activation(model(), BATCH) == 2048 * (3 * 3000 + 4 * 1000) * 2 == 53_248_000
     assert overhead.forward_activation(model(), config(tensor_parallel_size=2)) == 2048 * (4500 + 4000) * 2 == 34_816_000
     assert overhead.forward_activation(model(**MOE), BATCH) == 2048 * 4000 * 2 == 16_384_000  # its MLPs are the experts' workspace
+
+
+@pytest.mark.parametrize(
+    ("quantization", "card", "changed", "narrow"),
+    [
+        ("fp8", "l40s", {}, True),  # a scale of each token
+        ("fp8", "h100", {}, True),
+        ("fp8", "a100-80gb", {}, False),  # Marlin multiplies 16 bits
+        ("fp8", "mi300x", {}, False),
+        ("fp8", "l40s", {"enforce_eager": True}, False),
+        ("fp8", "l40s", {"times_kernels": False}, False),  # nothing is compiled
+        (None, "l40s", {}, False),
+    ],
+)
+def test_a_compiled_layer_writes_the_product_in_fp8_where_it_multiplies_in_that(quantization, card, changed, narrow):
+    """quantization/input_quant_fp8.py forward_native; the wary end counts 16 bits, as nobody measured it alone."""
+    llama, asked = find_model("llama-3.1-70b").spec(quantization), config(max_num_batched_tokens=16_384, max_num_seqs=1, **changed)
+    wide, less = 16_384 * (3 * 28_672 + 4 * 8192) * 2, 16_384 * 28_672
+    on_it = device(GpuGroup(gpu=find_gpu(card), count=1), asked)
+    told = [overhead.activation(Shapes(llama, asked), on_it, outlook, last_stage=True) for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE)]
+    assert [told[0], told[1] >= wide] == [wide - less * narrow, True]
+
+
+def test_scales_of_blocks_are_made_by_a_kernel_of_vllms_own_which_reads_16_bits():
+    """config/vllm.py has_blocked_weights turns it on."""
+    names = ("Qwen/Qwen3-32B-FP8", "RedHatAI/Qwen2.5-7B-Instruct-fp8-dynamic", "made/dense-ct_fp8tensordyn")
+    assert [config_model(name).narrows_products for name in names] == [False, True, True]
 
 
 def test_a_layer_of_the_gated_delta_rule_holds_what_it_projects_three_times_its_values_and_a_fifth_hidden_state_where_ranks_sum():
@@ -182,7 +211,7 @@ def test_residual_streams_are_copied_ten_times_and_one_stream_is_none(coefficien
 
 def test_a_gpu_whose_kernels_fuse_the_streams_holds_a_share_of_their_copies(coefficients):
     def share(**facts):
-        return [overhead.stream_share(on(**facts), outlook) for outlook in Outlook]
+        return [stream_share(on(**facts), outlook) for outlook in Outlook]
 
     assert share() == [1, 1.5, 0.5]
     assert share(multicast=True) == [0.5, 1.0, 0.25]
@@ -446,14 +475,14 @@ def test_a_class_has_its_margins_by_ranks(coefficients):
 def test_the_driver_of_a_5090_keeps_memory_for_the_delta_rules_kernels_on_each_of_170_multiprocessors(architecture, version, mib):
     """3,728 MiB by vLLM's pull request 37088; 3.70 GiB less were left in 0.18.0 than in 0.17.1 on one machine."""
     told = replace(model(), architecture=architecture), replace(ServeConfig(), vllm_version=version)
-    assert overhead.delta_kernels(*told, device(GpuGroup(gpu=find_gpu("rtx5090"), count=1), told[1])) == mib * MIB
+    assert delta_kernels(*told, device(GpuGroup(gpu=find_gpu("rtx5090"), count=1), told[1])) == mib * MIB
 
 
 def test_no_other_card_keeps_memory_for_the_delta_rules_kernels():
     asked = replace(ServeConfig(), vllm_version="0.19")
     spec = replace(model(), architecture="Qwen3_5ForConditionalGeneration")
     cards = ("rtx4090", "h100", "a100-80gb", "mi300x", "b200")
-    assert not any(overhead.delta_kernels(spec, asked, device(GpuGroup(gpu=find_gpu(card), count=1), asked)) for card in cards)
+    assert not any(delta_kernels(spec, asked, device(GpuGroup(gpu=find_gpu(card), count=1), asked)) for card in cards)
 
 
 def test_every_card_of_12_x_has_its_multiprocessors_counted():
