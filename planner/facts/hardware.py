@@ -203,6 +203,16 @@ class GpuGroup:
             free = max(free, self.total_bytes - taken)
         return free - self._nccl_bytes(tensor_parallel_size) - self.taken_bytes
 
+    @property
+    def unseen_bytes(self) -> int:
+        """By how much more than was ever seen may be free of memory that the machine shares: all but a context. 0 where the most follows from the total."""
+        return max(0, self.total_bytes - CONTEXT_BYTES - self.gpu.most_free_bytes) if self.gpu.most_free_bytes and self.host is not Host.WSL2 else 0
+
+    @property
+    def is_unmeasured(self) -> bool:
+        """Whether nobody measured a server on such a GPU, nor the like: one of AMD's that shares the machine's memory, until one was measured here."""
+        return self.gpu.vendor == "amd" and self.gpu.unified_memory and self.gpu.calibrated_shift_bytes is None
+
     def process_bytes(self, tensor_parallel_size: int) -> int:
         """What one more server takes of a GPU outside its budget: its CUDA context, and NCCL's buffers."""
         return CONTEXT_BYTES + self._nccl_bytes(tensor_parallel_size)

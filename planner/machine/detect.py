@@ -53,7 +53,7 @@ def _equal(seen: list[Seen]) -> ThisMachine:
     spec = find_card(name, ours[0].total_bytes)
     free = min(card.free_bytes for card in ours)
     # vLLM looks once its own CUDA context is there
-    now = replace(spec, free_at_start_bytes=free - CONTEXT_BYTES, wsl2_free_at_start_bytes=free - CONTEXT_BYTES, free_is_told=True)
+    now = replace(spec, free_at_start_bytes=free - CONTEXT_BYTES, wsl2_free_at_start_bytes=free - CONTEXT_BYTES, most_free_bytes=None, free_is_told=True)
     others = [card.name for card in seen if card.name != name]
     note = f"{count}x {name}, {free / GIB:.2f} of {ours[0].total_bytes / GIB:.2f} GiB free now" + (f"; not used: {', '.join(others)}" if others else "")
     return ThisMachine(now, count, note)

@@ -67,10 +67,10 @@ def gpu_class(gpu: GpuSpec) -> str:
     """The class of GPUs whose starts tell of this one: by what its memory is and how much of it, the fit's card by itself."""
     if gpu.name == calibrated.coefficients()["fit"]["gpu"]:
         return "fit"
-    if gpu.vendor == "amd":
-        return "amd" if gpu.memory_type == "hbm" else "radeon"
     if gpu.unified_memory:
         return "unified"
+    if gpu.vendor == "amd":
+        return "amd" if gpu.memory_type == "hbm" else "radeon"
     if gpu.memory_type == "hbm":
         return "data_centre"
     return "small" if gpu.memory_bytes < _SMALL_BYTES else "consumer" if gpu.memory_bytes < _WORKSTATION_BYTES else "workstation"
@@ -112,8 +112,8 @@ def device(group: GpuGroup, config: ServeConfig) -> Device:
         least_total_bytes=least_total,
         most_total_bytes=most_total,
         usually_free_bytes=usually_free,
-        surely_free_bytes=group.free_at_start_bytes(config.ranks) - less_free,
-        most_free_bytes=usually_free + more_free,
+        surely_free_bytes=0 if group.is_unmeasured else group.free_at_start_bytes(config.ranks) - less_free,  # no start there is sure
+        most_free_bytes=usually_free + more_free + group.unseen_bytes,
         margin_bytes=margin,
         most_margin_bytes=most_margin + group.neighbours_bytes,
         least_margin_bytes=least_margin,

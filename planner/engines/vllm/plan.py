@@ -183,6 +183,8 @@ def _tight_reason(plan: Plan) -> str:
     """Why a start is not sure: little is left for what comes later, what is asked for may not be free, or overheads at their most do not fit."""
     if plan.choice.leaves_too_little:
         return "more than 0.95 of the memory leaves little for graphs and kernels that come later"
+    if plan.request.group.is_unmeasured:
+        return f"nobody measured what vLLM takes of the memory that {plan.request.group.gpu.title} shares with its processor, nor what is free of it"
     least, usual = plan.choice.conservative, plan.choice.expected
     if plan.config.kv_cache_memory_bytes is None and least.free_at_start_bytes < usual.requested_bytes <= usual.free_at_start_bytes:
         others = "; other programs of the machine take of the same memory" if plan.request.group.gpu.unified_memory else ""

@@ -101,3 +101,20 @@ def test_a_version_that_another_stands_for_is_said_once(version, code, said):
 def test_a_release_that_is_known_is_no_builds_stand_in(version):
     case = {"command": "vllm serve Qwen/Qwen3-0.6B --max-model-len 4096", "gpu": "rtx4090", "count": 1, "host": "server", "vllm_version": version}
     assert not {"not-a-release", "newer-release"} & {warn.code for warn in judged(case).warnings}
+
+
+@pytest.mark.parametrize(("share", "verdict"), [("0.82", "starts"), ("0.95", "tight"), ("0.96", "unlikely"), ("0.99", "unlikely"), ("1.0", "does_not_start")])
+def test_more_than_was_ever_seen_free_of_a_shared_memory_is_no_sure_refusal(share, verdict):
+    """A GB10 without a desktop may have more than the 116 GiB that logs tell, but not what a CUDA context takes."""
+    case = {"command": f"vllm serve Qwen/Qwen3-8B --max-model-len 8192 --gpu-memory-utilization {share}", "gpu": "gb10", "count": 1, "host": "server"}
+    assert judged(case | {"vllm_version": "0.33.0"}).verdict == verdict
+
+
+@pytest.mark.parametrize("gpu", ["strix-halo-128gb", "strix-halo-32gb", "radeon-890m-32gb"])
+def test_no_start_is_sure_on_memory_that_an_amd_gpu_shares(gpu):
+    case = {"command": "vllm serve Qwen/Qwen3-0.6B --max-model-len 4096 --gpu-memory-utilization 0.5", "gpu": gpu, "count": 1, "host": "server"}
+    answer = judged(case | {"vllm_version": "0.33.0"})
+    assert answer.verdict == "tight"
+    assert any(warn.code == "tight" and "nobody measured what vLLM takes of the memory that" in warn.message for warn in answer.warnings)
+    radeon = judged(case | {"vllm_version": "0.33.0", "gpu": "rx7900xtx"})
+    assert radeon.verdict == "starts"

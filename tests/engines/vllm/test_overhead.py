@@ -445,6 +445,7 @@ def test_a_class_adds_a_margin_which_a_start_on_this_machine_replaces(coefficien
         ("l4", "consumer"),
         ("rtx4080", "small"),
         ("gb10", "unified"),
+        ("strix-halo-128gb", "unified"),  # an AMD one, of which nobody measured a start
         ("mi300x", "amd"),
         ("r9700", "radeon"),
     ],
