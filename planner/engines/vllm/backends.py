@@ -144,9 +144,9 @@ def refuse_other(model: ModelSpec, name: str, gpu: GpuSpec, *, named: bool) -> N
         raise UnsupportedError(told.format(name), f"--attention-backend {only}")
 
 
-# Since when caches may have a scale a head (0.14 still takes one a tensor alone, 0.16 both; GUESS: not 0.15, which has no source distribution), and since
+# Since when caches may have a scale a head (0.14 takes one a tensor alone, 0.16 both: of 0.15, whose source was not read, not_covered.py says so), and since
 # when FlashAttention reads FP8 caches on 10.x (backends/fa_utils.py flash_attn_supports_kv_cache_dtype).
-SCALES_BY_HEAD, FP8_FLASH_BLACKWELL = 16, 27
+SCALES_BY_HEAD, FP8_FLASH_BLACKWELL = 15, 27
 
 
 def refuse_scales_by_head(name: str, gpu: GpuSpec, minor: int) -> None:

@@ -52,6 +52,7 @@ class Choice:
     """The ledger at an outlook."""
     reasons: tuple[tuple[str, str], ...] = ()
     claims: tuple[Claim, ...] = ()
+    late_bytes: int = 0  # what attention works in, reserved once the cache is sized
     longest_with_graphs: int | None = None  # where CUDA graphs were given up: the context that would have kept them, 0 for none
 
     @property
@@ -75,7 +76,12 @@ class Choice:
         return verdict_of(self._fits(outlook) for outlook in (Outlook.CONSERVATIVE, Outlook.EXPECTED, Outlook.OPTIMISTIC))
 
     def _fits(self, outlook: Outlook) -> bool:
-        return bool(self.at(outlook).starts) and not (outlook is Outlook.CONSERVATIVE and self.leaves_too_little)
+        return bool(self.at(outlook).starts) and not (outlook is Outlook.CONSERVATIVE and (self.leaves_too_little or self.lacks_late))
+
+    @property
+    def lacks_late(self) -> bool:
+        """Whether what is reserved once the cache is there may not be free then."""
+        return self.late_bytes > 0 and bool(self.conservative.short_of_free_bytes > -self.late_bytes)
 
     @property
     def leaves_too_little(self) -> bool:

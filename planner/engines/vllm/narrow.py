@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from planner.engines.vllm import lora
 from planner.engines.vllm.choice import Choice
 from planner.engines.vllm.parallel_rules import PARTITION
-from planner.engines.vllm.slots import slot_workspace
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
 from planner.facts.not_covered import NotCovered
-from planner.units import gib
 
 # Of a GPU, less than `plan` keeps back. Graphs took up to 0.31 GiB more than was reserved on 42 H100 starts, and Qwen3.8-27B ran out with 0.98 of a 24 GB
 # card where it did not with 0.97 (vllm issue 57475).
@@ -35,10 +33,6 @@ def narrow(choice: Choice, group: GpuGroup, model: ModelSpec, widest_bytes: int)
     if late and model.vision is not None and not config.skip_mm_profiling and config.gpu_memory_utilization >= _NEARLY_WHOLE:
         what = "graphs, the sampler and pictures, which come when the cache is there,"
         yield NotCovered(flag=f"--gpu-memory-utilization {config.gpu_memory_utilization:g}", what=what, effect="adds", most_bytes=0)
-    workspace = slot_workspace(model, config)
-    if workspace and -workspace < ledger.short_of_free_bytes <= 0:
-        what = f"{gib(workspace)} GiB that this cache's attention works in, taken once the cache is there,"
-        yield NotCovered(flag=f"--kv-cache-dtype {config.kv_cache_dtype}", what=what, effect="adds", most_bytes=0)
     if ledger.cuda_graph_bytes > 0 and -_KEPT_BACK * ledger.total_bytes < ledger.short_of_free_bytes <= 0:
         what = "graphs that take more than was reserved for them"
         yield NotCovered(flag=f"--gpu-memory-utilization {config.gpu_memory_utilization:g}", what=what, effect="adds", most_bytes=0)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from planner.engines.vllm import pictures
+from planner.engines.vllm.backends import SCALES_BY_HEAD
 from planner.engines.vllm.command import READ
 from planner.engines.vllm.lora import is_known
 from planner.engines.vllm.multimodal_rules import WHOLE_ITEMS, may_not_fit
@@ -22,7 +23,7 @@ from planner.engines.vllm.not_covered_options import uncovered_options
 from planner.engines.vllm.rules import BITSANDBYTES, is_quantized_while_loading
 from planner.engines.vllm.served import only_lengths
 from planner.engines.vllm.settings import ServeConfig
-from planner.engines.vllm.slots import unsure_slots
+from planner.engines.vllm.slots import unjudged_octave, unsure_slots
 from planner.engines.vllm.versions import VERSIONS, is_unread_method
 from planner.facts.model import ModelSpec
 from planner.facts.not_covered import Effect, NotCovered
@@ -173,6 +174,7 @@ def not_covered(
             staged = flag == TRANSFER and is_staged(model, config)
             yield NotCovered(flag=f"{flag} {STAGED}" if staged else flag if not on or "." in flag else f"--no-{flag[2:]}", what=what, effect=effect)
     yield from of_the_quantization(model, config)
+    yield from of_the_cache(model, config)
     if values.get("--distributed-executor-backend") == "ray":
         yield NotCovered(flag="--distributed-executor-backend ray", what="other machines of the Ray cluster", effect="either")
     yield from of_the_model(model)
@@ -192,8 +194,18 @@ def of_the_plan(model: ModelSpec, config: ServeConfig) -> Iterator[NotCovered]:
     """What of a model and its settings no ledger holds, whoever chose these."""
     yield from of_the_model(model)
     yield from of_the_quantization(model, config)
+    yield from of_the_cache(model, config)
     if unsure := unsure_slots(model, config):
         yield unsure
+
+
+def of_the_cache(model: ModelSpec, config: ServeConfig) -> Iterator[NotCovered]:
+    """Forms of the cache of which nobody knows whether a release takes them."""
+    if model.scales_by_head and VERSIONS[config.vllm_version].minor == SCALES_BY_HEAD:
+        what = f"a cache with a scale a head, which vLLM {config.vllm_version}, whose source was not read, may refuse,"
+        yield NotCovered(flag="kv_cache_scheme", what=what, effect="either")
+    if unjudged_octave(model, config.kv_cache_dtype):
+        yield NotCovered(flag=f"--kv-cache-dtype {config.kv_cache_dtype}", what=f"the cache of {model.architecture} in that form", effect="either")
 
 
 def of_the_quantization(model: ModelSpec, config: ServeConfig) -> Iterator[NotCovered]:

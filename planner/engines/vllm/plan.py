@@ -172,7 +172,7 @@ def _limit(choice: Choice) -> Rejection:
 
 def not_covered(model: ModelSpec, config: ServeConfig) -> tuple[NotCovered, ...]:
     """What no ledger holds of the model and of what was asked for: the architecture, a way to quantize, a packed cache."""
-    if not model.not_known and config.quantization is None and config.kv_cache_dtype in ("auto", *FP8_DTYPES):
+    if not model.not_known and not model.scales_by_head and config.quantization is None and config.kv_cache_dtype in ("auto", *FP8_DTYPES):
         return ()
     from planner.engines.vllm.not_covered import of_the_plan
 
@@ -183,6 +183,9 @@ def _tight_reason(plan: Plan) -> str:
     """Why a start is not sure: little is left for what comes later, what is asked for may not be free, or overheads at their most do not fit."""
     if plan.choice.leaves_too_little:
         return "more than 0.95 of the memory leaves little for graphs and kernels that come later"
+    if plan.choice.lacks_late and plan.choice.conservative.starts:
+        late, spare = gib(plan.choice.late_bytes), gib(-plan.choice.conservative.short_of_free_bytes)
+        return f"{plan.config.kv_cache_dtype} works in {late} that it takes once the cache is there, where {spare} may be left"
     if plan.request.group.is_unmeasured:
         return f"nobody measured what vLLM takes of the memory that {plan.request.group.gpu.title} shares with its processor, nor what is free of it"
     least, usual = plan.choice.conservative, plan.choice.expected

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.coefficients import Outlook
+from planner.engines.vllm.dtypes import SLOTS
 from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.memory import Placement, breakdown, outlooks, place
 from planner.engines.vllm.reasons import explained
@@ -20,6 +21,7 @@ from planner.engines.vllm.versions import VERSIONS
 from planner.errors import UnsupportedError
 from planner.facts.config import Parallel
 from planner.facts.context import USEFUL_CONTEXT
+from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass, replace
 from planner.facts.settings import Value
 from planner.facts.verdict import Verdict
@@ -111,7 +113,15 @@ def alike(request: Request, parallel: Parallel, tried: Sizes, *, eager: bool) ->
 def evaluate(request: Request, config: ServeConfig, placement: Placement | None = None) -> Choice:
     """The ledger of a configuration at the three outlooks."""
     placed = placement or place(request.model, request.group, config)
-    return Choice(config=config, at=outlooks(request.model, request.group, config, placed))
+    return Choice(config=config, at=outlooks(request.model, request.group, config, placed), late_bytes=_late_bytes(request.model, config))
+
+
+def _late_bytes(model: ModelSpec, config: ServeConfig) -> int:
+    if config.kv_cache_dtype not in SLOTS:
+        return 0
+    from planner.engines.vllm.slots import slot_workspace
+
+    return slot_workspace(model, config)
 
 
 def with_context(request: Request, config: ServeConfig, placement: Placement) -> Choice:

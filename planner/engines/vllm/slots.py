@@ -26,6 +26,7 @@ _PROMPT_AT_ONCE = 128  # longer prompts that go on are read from a copy of the c
 _OCTAVE_GFX = ("gfx94", "gfx11")  # CDNA 3 and RDNA 3 (rocm_octave_attn.py supports_compute_capability)
 _OCTAVE_HEAD = 256
 _ROTATES_64 = ("Qwen3Next", "Qwen3_5")  # of heads of 256 (partial_rotary_factor 0.25)
+_OCTAVE_NOT_JUDGED = ("Qwen4Exp",)  # heads as these, beside layers of its own: nobody asked vLLM
 # Hybrids whose config names no layers of attention by any of the names that TurboQuant looks for (_get_full_attention_layer_indices; asked of vLLM)
 _UNNAMED_LAYERS = ("FalconH1", "Zamba2", "NemotronHPuzzle", "Qwen4Exp", "KimiLinear")
 
@@ -113,7 +114,7 @@ def _reasons(model: ModelSpec, heads: list[PerHead], dtype: str, dtype_bits: int
 def _refuse_heads(model: ModelSpec, heads: list[PerHead], dtype: str) -> None:
     """What is refused as the layers are built or first run: rotations are of powers of two, scales of 32 codes."""
     odd = next((cache.head_dim for cache in heads if cache.head_dim & (cache.head_dim - 1)), 0)
-    if dtype.startswith("octave") and not model.architecture.startswith(_ROTATES_64):
+    if dtype.startswith("octave") and not model.architecture.startswith((*_ROTATES_64, *_OCTAVE_NOT_JUDGED)):
         raise UnsupportedError("ROCM_OCTAVE kernels need ROCm, head_size=256 and 64 rotary dims")
     if odd and not dtype.startswith("turboquant_k8"):
         raise UnsupportedError(f"{slot_backend(dtype)} rotates heads by a Hadamard matrix, whose size is a power of two: heads of {odd} fail in the first step")
@@ -134,6 +135,11 @@ def unsure_slots(model: ModelSpec, config: ServeConfig) -> NotCovered | None:
     elif (skipped := (config.kv_cache_dtype_skip_layers or "").split()) and (model.has_state or "sliding_window" in skipped):
         what = "blocks of layers that are skipped"
     return NotCovered(flag=f"--kv-cache-dtype {dtype}", what=what, effect="either") if what else None
+
+
+def unjudged_octave(model: ModelSpec, dtype: str) -> bool:
+    """Whether nobody knows if Octave's kernels take the heads of a model."""
+    return dtype.startswith("octave") and model.architecture.startswith(_OCTAVE_NOT_JUDGED)
 
 
 def slot_workspace(model: ModelSpec, config: ServeConfig) -> int:

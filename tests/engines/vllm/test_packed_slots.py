@@ -15,6 +15,10 @@ from planner.engines.vllm.dtypes import SLOTS
 from planner.engines.vllm.kvcache import plan_cache
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.pace import paces
+from planner.engines.vllm.plan import Request
+from planner.engines.vllm.search import best
+from planner.engines.vllm.settings import Pins
+from planner.engines.vllm.slots import slot_workspace
 from planner.errors import UnsupportedError
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup
@@ -146,6 +150,27 @@ def test_a_workspace_that_comes_after_the_cache_makes_no_sure_start_of_a_full_gp
     more = {"enforce_eager": True, "gpu_memory_utilization": "0.985", "max_num_seqs": "2048"}
     sure, unsure = (asked(dtype, **more).verdict for dtype in ("auto", TURBO))
     assert (sure, unsure) == ("starts", "tight")
+    answer = asked(TURBO, **more)
+    (told,) = [warn.message for warn in answer.plan.warnings if warn.code == "tight"]
+    assert told == f"{TURBO} works in 1.02 GiB that it takes once the cache is there, where 0.68 GiB may be left: it may fail on your machine"
+
+
+def test_the_search_counts_that_workspace_too():
+    """What `plan` calls sure `plan check` does: with as many sequences the context shrinks, or the start is not sure."""
+    group = GpuGroup(gpu=gpu("h100"), count=1)
+    for seqs in (256, 1024, 2048, 4096):
+        choice = best(Request(model=QWEN, group=group, pins=Pins(kv_cache_dtype=TURBO, max_num_seqs=seqs, gpu_memory_utilization=0.985, enforce_eager=True)))
+        late = slot_workspace(QWEN, choice.config)
+        assert choice.late_bytes == late > 0
+        assert (choice.verdict == "starts") is (choice.conservative.starts and choice.conservative.short_of_free_bytes + late <= 0)
+    assert choice.verdict == "tight"
+
+
+@pytest.mark.parametrize("card", ["mi300x", "h100"])
+def test_octave_on_a_model_that_nobody_asked_vllm_about_is_no_sure_answer(card):
+    model = config_model("made/Qwen4Exp")
+    answer = asked("octave_k3v4", model=model, card=card)
+    assert answer.verdict == ("unknown" if card == "mi300x" else "does_not_start")
 
 
 def test_what_unpacking_takes_was_not_measured_and_is_not_told():

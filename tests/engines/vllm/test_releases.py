@@ -13,12 +13,14 @@ from planner.catalogue import resolve
 from planner.catalogue.load import find_gpu, find_model
 from planner.catalogue.resolve import find_source
 from planner.engines.vllm.answer import alone
+from planner.engines.vllm.check import check
 from planner.engines.vllm.flags import spellings
 from planner.engines.vllm.judged import judge
 from planner.engines.vllm.kvcache import plan_cache
 from planner.engines.vllm.layouts import cache_layout, needs_nvcc
-from planner.engines.vllm.plan import Request
+from planner.engines.vllm.plan import Request, not_covered
 from planner.engines.vllm.rules import check_model, is_quantized_while_loading, quantization_problem
+from planner.engines.vllm.search import best
 from planner.engines.vllm.settings import Pins
 from planner.engines.vllm.splits import cannot_split
 from planner.engines.vllm.versions import METHODS, MINIMUM_CAPABILITY, VERSIONS, is_unread_method, knows_method, minimum_capability
@@ -103,6 +105,19 @@ def test_a_cache_with_a_scale_a_head_by_release_and_gpu(gpu, version, words):
         return
     with pytest.raises(UnsupportedError, match=words):
         cache_layout(spec, find_gpu(gpu), "auto", version=version)
+
+
+@pytest.mark.parametrize(("version", "verdict"), [("0.14", "does_not_start"), ("0.15", "unknown"), ("0.16", "starts")])
+def test_what_a_release_that_nobody_read_makes_of_such_a_cache_is_not_known(version, verdict):
+    spec = replace(find_model("qwen3-8b").spec(), scales_by_head=True, kv_cache_dtype="fp8")
+    group = GpuGroup(gpu=find_gpu("h100"), count=1)
+    assert check({"--max-model-len": "8192"}, (), spec, group, repo="x/y", argv=(), version=version).verdict == verdict
+    request = Request(model=spec, group=group, pins=Pins(vllm_version=version), context=8192)
+    if verdict == "does_not_start":
+        with pytest.raises(UnsupportedError):
+            best(request)
+    else:
+        assert bool(not_covered(spec, best(request).config)) is (verdict == "unknown")
 
 
 @pytest.mark.parametrize(
