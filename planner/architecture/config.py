@@ -76,6 +76,11 @@ class Config:
             raise self._fail(key, value, "true or false")
         return value
 
+    def either(self, *keys: str, default: bool = False) -> bool:
+        """Whether any of these flags is set; the default where none is there."""
+        said = [self.flag(key) for key in keys if self.has(key)]
+        return any(said) if said else default
+
     def text(self, *keys: str, default: object = _MISSING) -> str:
         """Read a string."""
         key, value = self._get(keys, default)

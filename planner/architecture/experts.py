@@ -53,7 +53,7 @@ def exaone_moe(config: Config, dims: Dims) -> LayerBuilder:
     kinds = config.texts("mlp_layer_types") or ["dense"] * dense + [_SPARSE] * dims.layers
     if len(kinds) < dims.layers:
         raise PlannerError(f"{config.path}: mlp_layer_types has {len(kinds)} entries for {dims.layers} layers")
-    bias = config.flag("attention_bias", "bias", default=False)
+    bias = config.either("attention_bias", "bias")
 
     def build(scope: Scope, index: int) -> Layer:
         mlp = routed_or_dense(
@@ -67,7 +67,7 @@ def exaone_moe(config: Config, dims: Dims) -> LayerBuilder:
             least_shared=1,
             bias=config.flag("mlp_bias", default=False),
         )
-        modules = [*attention_modules(scope, dims, bias=bias, qk_norm=True), *mlp, *two_norms(dims)]
+        modules = [*attention_modules(scope, dims, bias=bias, output_bias=bias, qk_norm=True), *mlp, *two_norms(dims)]
         return Layer(tuple(modules), (sliding_window(dims, window) if window and _windowed(types, index) else full_attention(dims),))
 
     return build
@@ -265,10 +265,11 @@ def deepseek_moe(config: Config, dims: Dims) -> LayerBuilder:
 def aria(config: Config, dims: Dims) -> LayerBuilder:
     """Aria's text model: Llama with routed experts beside a shared one; the router is no layer of its own (aria.py AriaTextMoELayer)."""
     count, shared = config.integer("moe_num_experts", default=8), config.integer("moe_num_shared_experts", default=2)
+    bias = config.flag("attention_bias", default=False)
 
     def build(scope: Scope, index: int) -> Layer:
         modules = [
-            *attention_modules(scope, dims, bias=config.flag("attention_bias", default=False)),
+            *attention_modules(scope, dims, bias=bias, output_bias=bias),
             plain("mlp.router_weight", count, dims.hidden),
             *scope.gated_mlp("mlp.shared_experts", dims.hidden, dims.intermediate * shared, bias=config.flag("mlp_bias", default=False)),
             scope.experts("mlp.experts", count, dims.hidden, dims.intermediate),

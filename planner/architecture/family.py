@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 
 from planner.architecture import rope
 from planner.architecture.blocks import Scope
@@ -55,3 +55,17 @@ class Family:
     head_shared: bool = False  # its tied head is the embedding itself, which no quantization leaves anything beside
     scaled: bool = True  # whether its attention registers what a quantization keeps of the cache's scales
     judged: bool = True  # whether its weights were compared with those of the class vLLM builds
+
+
+BIASES = frozenset({"attention_bias", "attention_out_bias", "bias", "mlp_bias", "qkv_bias", "use_bias", "use_qkv_bias"})
+
+
+def reading(layers: Callable[[Config, Dims], LayerBuilder], *keys: str) -> Callable[[Config, Dims], LayerBuilder]:
+    """The same layers of a class that asks its config for these biases alone: another key's value changes nothing, whatever it says."""
+
+    def bind(config: Config, dims: Dims) -> LayerBuilder:
+        own = Config({key: value for key, value in config.data.items() if key not in BIASES or key in keys}, config.path)
+        build = layers(own, dims)
+        return lambda scope, index: build(replace(scope, config=own), index)
+
+    return bind

@@ -29,19 +29,20 @@ def _streams(config: Config) -> int:
 def gemma3n(config: Config, dims: Dims) -> LayerBuilder:
     """A layer; the last `num_kv_shared_layers` have queries only."""
     types, window = layer_types(config, dims, 5), config.integer("sliding_window", default=512)
+    bias = config.flag("attention_bias", default=False)
     streams, wide, rank = _streams(config), _per_layer(config), config.integer("laurel_rank", default=64)
     first_shared = dims.layers - config.integer("num_kv_shared_layers", default=15, low=0)
 
     def attention(scope: Scope, shared: bool) -> list[Module]:
         inner = dims.heads * dims.head_dim
         own = [
-            scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim),
+            scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=bias),
             *norm("self_attn.k_norm", dims.head_dim),
         ]
         return [
-            *([scope.column("self_attn.q_proj", dims.hidden, (inner,), role=Role.QUERY)] if shared else own),
+            *([scope.column("self_attn.q_proj", dims.hidden, (inner,), bias=bias, role=Role.QUERY)] if shared else own),
             *norm("self_attn.q_norm", dims.head_dim),
-            scope.row("self_attn.o_proj", inner, dims.hidden, role=Role.ATTENTION_OUTPUT),
+            scope.row("self_attn.o_proj", inner, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
             *scope.attention_scales(),
         ]
 

@@ -47,7 +47,7 @@ def gemma4(config: Config, dims: Dims) -> LayerBuilder:
     window = config.integer("sliding_window", default=512)
     first_shared = dims.layers - config.integer("num_kv_shared_layers", default=0, low=0, high=dims.layers)
     wide_after = first_shared if config.flag("use_double_wide_mlp", default=False) and first_shared else dims.layers
-    own_width = per_layer_width(config)
+    own_width, bias = per_layer_width(config), config.flag("attention_bias", default=False)
 
     def attention_of(index: int) -> SlidingWindow | FullAttention:
         if types[index] == "sliding_attention" and index + 1 < dims.layers:  # transformers makes the last layer full
@@ -59,9 +59,9 @@ def gemma4(config: Config, dims: Dims) -> LayerBuilder:
     def projections(scope: Scope, attention: SlidingWindow | FullAttention, *, shared: bool) -> list[Module]:
         width = dims.heads * attention.head_dim
         if shared:
-            return [scope.column("self_attn.q_proj", dims.hidden, (width,), role=Role.QUERY), *norm("self_attn.q_norm", attention.head_dim)]
+            return [scope.column("self_attn.q_proj", dims.hidden, (width,), bias=bias, role=Role.QUERY), *norm("self_attn.q_norm", attention.head_dim)]
         norms = [*norm("self_attn.q_norm", attention.head_dim), *norm("self_attn.k_norm", attention.head_dim)]
-        return [scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, attention.kv_heads, attention.head_dim), *norms]
+        return [scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, attention.kv_heads, attention.head_dim, bias=bias), *norms]
 
     def routed(scope: Scope) -> list[Module]:
         return [
@@ -85,7 +85,7 @@ def gemma4(config: Config, dims: Dims) -> LayerBuilder:
         attention, shared = attention_of(index), index >= first_shared
         modules: list[Module] = [
             *projections(scope, attention, shared=shared),
-            scope.row("self_attn.o_proj", dims.heads * attention.head_dim, dims.hidden, role=Role.ATTENTION_OUTPUT),
+            scope.row("self_attn.o_proj", dims.heads * attention.head_dim, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
             *scope.attention_scales(),
             *scope.gated_mlp("mlp", dims.hidden, dims.intermediate * (2 if index >= wide_after else 1)),
             *two_norms(dims),

@@ -206,13 +206,13 @@ def _nemotron_experts(scope: Scope, config: Config, dims: Dims) -> list[Module]:
 def granite_hybrid(config: Config, dims: Dims) -> LayerBuilder:
     """Granite 4: Mamba2 or attention, then experts (where there are any) and a shared MLP."""
     types = layer_types(config, dims)
-    experts = config.integer("num_local_experts", default=0, low=0)
+    experts, bias = config.integer("num_local_experts", default=0, low=0), config.flag("attention_bias", default=False)
 
     def build(scope: Scope, index: int) -> Layer:
         modules: list[Module] = []
         attentive = not types or types[index] == "attention"
         if attentive:
-            modules += attention_modules(scope, dims, bias=config.flag("attention_bias", default=False))
+            modules += attention_modules(scope, dims, bias=bias, output_bias=bias)
             caches: Layer = Layer((), (full_attention(dims),))
         else:
             heads = config.integer("mamba_n_heads")

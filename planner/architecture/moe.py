@@ -165,11 +165,11 @@ def ernie(config: Config, dims: Dims) -> LayerBuilder:
 
 def olmoe(config: Config, dims: Dims) -> LayerBuilder:
     """OLMoE: norms over all query and key heads, whole on every rank (FlexOlmo's other two norms lie behind the blocks)."""
-    experts = config.integer("num_experts")
+    experts, bias = config.integer("num_experts"), config.flag("attention_bias", default=False)
 
     def build(scope: Scope, index: int) -> Layer:
         modules = [
-            *attention_modules(scope, dims),
+            *attention_modules(scope, dims, bias=bias, output_bias=bias),
             *norm("self_attn.q_norm", dims.heads * dims.head_dim),
             *norm("self_attn.k_norm", dims.kv_heads * dims.head_dim),
             gate("mlp.gate", experts, dims.hidden),
@@ -204,7 +204,7 @@ def minimax_m2(config: Config, dims: Dims) -> LayerBuilder:
 
     def build(scope: Scope, index: int) -> Layer:
         modules = [
-            *attention_modules(scope, dims),
+            *attention_modules(scope, dims, bias=config.flag("attention_bias", default=False)),
             *norm("self_attn.q_norm", dims.heads * dims.head_dim, split=Split.TP),
             *norm("self_attn.k_norm", dims.kv_heads * dims.head_dim, split=Split.HEADS, units=dims.kv_heads),
             gate("block_sparse_moe.gate", experts, dims.hidden, storage=FP32),
@@ -268,7 +268,7 @@ def llama4(config: Config, dims: Dims) -> LayerBuilder:
             mlp = scope.gated_mlp("feed_forward", dims.hidden, dense_width)
         local = ChunkedLocal(kv_heads=dims.kv_heads, head_dim=dims.head_dim, head_dim_v=dims.head_dim, chunk=chunk)
         attention: Attention = local if has_rope else full_attention(dims)
-        modules = [*attention_modules(scope, dims, bias=config.flag("attention_bias", default=False)), *mlp, *two_norms(dims)]
+        modules = [*attention_modules(scope, dims), *mlp, *two_norms(dims)]
         return Layer(tuple(modules), (attention,))
 
     return build
@@ -279,6 +279,7 @@ def mimo_v2(config: Config, dims: Dims) -> LayerBuilder:
     pattern = config.integers("hybrid_layer_pattern", count=dims.layers)
     moe_layers = config.integers("moe_layer_freq", count=dims.layers)
     sink_windows = config.flag("add_swa_attention_sink_bias", default=False)
+    bias = config.flag("attention_bias", default=False)
     sink_full = config.flag("add_full_attention_sink_bias", default=False)
 
     def build(scope: Scope, index: int) -> Layer:
@@ -289,7 +290,7 @@ def mimo_v2(config: Config, dims: Dims) -> LayerBuilder:
         head_dim = config.integer(f"{key}head_dim", default=dims.head_dim)
         head_dim_v = config.integer(f"{key}v_head_dim", "v_head_dim", default=head_dim)
         modules: list[Module] = [
-            scope.qkv("self_attn.qkv_proj", dims.hidden, heads, kv_heads, head_dim, head_dim_v=head_dim_v),
+            scope.qkv("self_attn.qkv_proj", dims.hidden, heads, kv_heads, head_dim, head_dim_v=head_dim_v, bias=bias),
             scope.row("self_attn.o_proj", heads * head_dim_v, dims.hidden, role=Role.ATTENTION_OUTPUT),
             *scope.attention_scales(),
         ]

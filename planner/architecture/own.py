@@ -19,7 +19,7 @@ def nemotron_nas(config: Config, dims: Dims) -> LayerBuilder:
     blocks = [Config(block, config.path) for block in config.items("block_configs") if isinstance(block, dict)]
     if len(blocks) < dims.layers:
         raise PlannerError(f"{config.path}: block_configs has {len(blocks)} entries for {dims.layers} layers")
-    bias = config.flag("attention_bias", "bias", default=False)
+    bias = config.either("attention_bias", "bias")
 
     def width(mlp: Config) -> int:
         if mlp.has("ffn_mult"):

@@ -153,10 +153,10 @@ def llama(
     """Llama and its relatives; arguments are the defaults of the Hugging Face class. `output_bias` None: as the attention's."""
 
     def bind(config: Config, dims: Dims) -> LayerBuilder:
-        every_bias = config.flag("attention_bias", "bias", "use_bias", default=bias)
+        every_bias = config.either("attention_bias", "bias", default=bias)
         attention_bias = config.flag("qkv_bias", default=every_bias)  # InternLM3: only q, k and v (llama.py LlamaDecoderLayer)
         out_bias = config.flag("attention_out_bias", default=every_bias if output_bias is None else output_bias)
-        has_mlp_bias = config.flag("mlp_bias", "use_bias", default=False)
+        has_mlp_bias = config.flag("mlp_bias", default=False)
         # transformers' MistralConfig defaults to a window of 4096; ministral3 and the others have none
         length = default_window(config, window if config.text("model_type", default="mistral") == "mistral" else None)
         if config.has("use_sliding_window"):
@@ -275,15 +275,18 @@ def cohere(config: Config, dims: Dims) -> LayerBuilder:
 
 def phi3(config: Config, dims: Dims) -> LayerBuilder:
     """Phi-3 and Phi-4: the checkpoint already stores qkv and gate_up fused."""
+    bias, mlp_bias = config.either("attention_bias", "bias"), config.flag("mlp_bias", default=False)
 
     def build(scope: Scope, index: int) -> Layer:
         window = default_window(config, None)
         modules = [
-            scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, parts=("qkv_proj",)),
-            scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden, role=Role.ATTENTION_OUTPUT),
+            scope.qkv(
+                "self_attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=config.flag("qkv_bias", default=bias), parts=("qkv_proj",)
+            ),
+            scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
             *scope.attention_scales(),
-            scope.column("mlp.gate_up_proj", dims.hidden, (dims.intermediate, dims.intermediate), parts=("gate_up_proj",), role=Role.GATE_UP),
-            scope.row("mlp.down_proj", dims.intermediate, dims.hidden, role=Role.DOWN),
+            scope.column("mlp.gate_up_proj", dims.hidden, (dims.intermediate, dims.intermediate), bias=mlp_bias, parts=("gate_up_proj",), role=Role.GATE_UP),
+            scope.row("mlp.down_proj", dims.intermediate, dims.hidden, bias=mlp_bias, role=Role.DOWN),
             *two_norms(dims),
         ]
         return Layer(tuple(modules), (sliding_window(dims, window) if window else full_attention(dims),))
@@ -297,12 +300,13 @@ def gemma(*, qk_norm: bool, every: int, window: int) -> Callable[[Config, Dims],
     def bind(config: Config, dims: Dims) -> LayerBuilder:
         types = layer_types(config, dims, every)
         length = config.integer("sliding_window", default=window)
+        bias = config.flag("attention_bias", default=False)
         encoder = qk_norm and config.data.get("use_bidirectional_attention") is True  # EmbeddingGemma keeps no cache (gemma3.py:165)
 
         def build(scope: Scope, index: int) -> Layer:
             windowed = types[index] == "sliding_attention"
             modules = [
-                *attention_modules(scope, dims, qk_norm=qk_norm),
+                *attention_modules(scope, dims, bias=bias, output_bias=bias, qk_norm=qk_norm),
                 *scope.gated_mlp("mlp", dims.hidden, dims.intermediate),
                 *two_norms(dims),
                 *norm("pre_feedforward_layernorm", dims.hidden),

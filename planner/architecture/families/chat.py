@@ -17,7 +17,7 @@ from planner.architecture.families.hybrid import QWEN35
 from planner.architecture.families.images import by_type
 from planner.architecture.families.llama import FAMILIES as LLAMAS
 from planner.architecture.families.llama import LLAMA, QWEN2, QWEN3
-from planner.architecture.family import ALL_ENDS, Family
+from planner.architecture.family import ALL_ENDS, Family, reading
 from planner.architecture.towers import chat, eva_molmo, llava, nemotron, ovis_phi_keye, siglips, step_ernie, vision
 from planner.architecture.towers.tower import together, unquantized
 
@@ -48,7 +48,7 @@ FAMILIES: Mapping[str, Family] = {
     "Ovis2_6_MoeForCausalLM": replace(OVIS25, tied_by_text=True),
     "GLM4VForCausalLM": replace(CHATGLM, tower=eva_molmo.glm4v_vision),
     "MolmoForCausalLM": Family(
-        layers=text.llama(bias=False, output_bias=False),
+        layers=reading(text.llama(output_bias=False), "qkv_bias"),
         tower=eva_molmo.molmo,
         more={"embedding": eva_molmo.molmo_words},
         whole_stages=ALL_ENDS,

@@ -9,8 +9,8 @@ from planner.architecture import own, plain, rope, text
 from planner.architecture.composed import FOUR, Heads, decoder, down_biased, gated
 from planner.architecture.config import Config
 from planner.architecture.defaults import text_model
-from planner.architecture.families.llama import LLAMA
-from planner.architecture.family import ALL_ENDS, Family
+from planner.architecture.families.llama import LLAMA, OWN_THREE, THE_TWO
+from planner.architecture.family import ALL_ENDS, Family, reading
 
 CHATGLM = Family(
     head_name="transformer.output_layer",
@@ -39,25 +39,26 @@ def own_class(config: Config) -> list[str]:
 BY_TYPE = Family(layers=text.llama(), text=own_class)
 
 
-def _shaped(shape: plain.Shape, name: str) -> Family:
+def _shaped(shape: plain.Shape, name: str, *keys: str) -> Family:
+    """A decoder of that shape whose class asks for the biases of these keys alone."""
     more = {"norm": plain.final_bias} if shape.norm_bias else {}
-    return Family(layers=plain.shaped(shape), more=more, rope=rope.no_rope, name=name)
+    return Family(layers=reading(plain.shaped(shape), *keys), more=more, rope=rope.no_rope, name=name)
 
 
 COHERE = Family(layers=text.cohere, tied=True, head_quantized=False, whole_stages=ALL_ENDS, name="cohere")
-MINICPM = replace(LLAMA, whole_stages=ALL_ENDS, tied=True, name="minicpm")
+MINICPM = replace(LLAMA, layers=reading(text.llama()), whole_stages=ALL_ENDS, tied=True, name="minicpm")
 
 FAMILIES: Mapping[str, Family] = {
     "CohereForCausalLM": COHERE,
     "Cohere2ForCausalLM": COHERE,
     "Phi3ForCausalLM": Family(layers=text.phi3, name="phi"),
     "DeciLMForCausalLM": Family(layers=own.nemotron_nas, name="nemotron"),
-    "HyperCLOVAXForCausalLM": Family(layers=text.hyperclova, name="hyperclova"),
+    "HyperCLOVAXForCausalLM": Family(layers=reading(text.hyperclova, *THE_TWO), name="hyperclova"),
     "ChatGLMModel": CHATGLM,
     "ChatGLMForConditionalGeneration": CHATGLM,
     "MiniCPMForCausalLM": MINICPM,
     "OrionForCausalLM": replace(_shaped(plain.STABLELM, "orion"), rope=rope.rope_tables, whole_stages=ALL_ENDS),
-    "ApertusForCausalLM": replace(_shaped(plain.APERTUS, "apertus"), rope=rope.rope_tables),
+    "ApertusForCausalLM": replace(_shaped(plain.APERTUS, "apertus", *OWN_THREE, "qkv_bias"), rope=rope.rope_tables),
     "FalconForCausalLM": Family(
         layers=own.falcon,
         more={"norm": plain.final_bias},
@@ -67,16 +68,18 @@ FAMILIES: Mapping[str, Family] = {
         defaults={"max_position_embeddings": 2048},
         name="falcon",
     ),
-    "NemotronForCausalLM": replace(_shaped(plain.NEMOTRON, "nemotron"), rope=rope.HALF),
-    "StableLmForCausalLM": replace(_shaped(plain.STABLELM, "stablelm"), rope=rope.QUARTER, whole_stages=ALL_ENDS),
-    "Starcoder2ForCausalLM": replace(_shaped(plain.STARCODER2, "starcoder"), tied=True),
+    "NemotronForCausalLM": replace(_shaped(plain.NEMOTRON, "nemotron", *OWN_THREE), rope=rope.HALF),
+    "StableLmForCausalLM": replace(_shaped(plain.STABLELM, "stablelm", "use_qkv_bias"), rope=rope.QUARTER, whole_stages=ALL_ENDS),
+    "Starcoder2ForCausalLM": replace(_shaped(plain.STARCODER2, "starcoder", "use_bias"), tied=True),
     "PhiForCausalLM": _shaped(plain.PHI, "phi"),
-    "GPTNeoXForCausalLM": replace(_shaped(plain.STARCODER2, "pythia"), layers=text.joined(plain.shaped(plain.STARCODER2), "qkv_proj")),
-    "ArceeForCausalLM": _shaped(plain.ARCEE, "arcee"),
-    "HunYuanDenseV1ForCausalLM": _shaped(plain.HUNYUAN, "hunyuan"),
-    "OlmoForCausalLM": replace(_shaped(plain.OLMO, "olmo"), norm=False),
-    "Olmo2ForCausalLM": _shaped(plain.OLMO2, "olmo"),
-    "Olmo3ForCausalLM": _shaped(plain.OLMO2, "olmo"),
+    "GPTNeoXForCausalLM": replace(
+        _shaped(plain.STARCODER2, "pythia"), layers=reading(text.joined(plain.shaped(plain.STARCODER2), "qkv_proj"), "attention_bias")
+    ),
+    "ArceeForCausalLM": _shaped(plain.ARCEE, "arcee", *THE_TWO),
+    "HunYuanDenseV1ForCausalLM": _shaped(plain.HUNYUAN, "hunyuan", "attention_bias"),
+    "OlmoForCausalLM": replace(_shaped(plain.OLMO, "olmo", "attention_bias"), norm=False),
+    "Olmo2ForCausalLM": _shaped(plain.OLMO2, "olmo", "attention_bias"),
+    "Olmo3ForCausalLM": _shaped(plain.OLMO2, "olmo", "attention_bias"),
     "TeleChat2ForCausalLM": Family(
         layers=decoder(Heads(output_bias=True), down_biased),
         renamed={
@@ -88,13 +91,13 @@ FAMILIES: Mapping[str, Family] = {
         name="telechat",
     ),
     "GraniteSWAForCausalLM": Family(layers=decoder(GRANITE_SWA, gated()), tied=True, name="granite"),
-    "Jais2ForCausalLM": replace(_shaped(plain.STARCODER2, "jais"), rope=rope.no_rope),
+    "Jais2ForCausalLM": replace(_shaped(plain.STARCODER2, "jais", *THE_TWO), rope=rope.no_rope),
     "VaultGemmaForCausalLM": replace(
-        _shaped(plain.VAULT_GEMMA, "gemma"), tied=True, defaults={"sliding_window": 4096, "num_key_value_heads": 4, "head_dim": 256}
+        _shaped(plain.VAULT_GEMMA, "gemma", "attention_bias"), tied=True, defaults={"sliding_window": 4096, "num_key_value_heads": 4, "head_dim": 256}
     ),
-    "PanguEmbeddedForCausalLM": Family(layers=decoder(Heads(), gated()), renamed={"bias": "attention_bias", "qkv_bias": "attention_bias"}, name="pangu"),
+    "PanguEmbeddedForCausalLM": Family(layers=text.llama(), name="pangu"),
     "Plamo3ForCausalLM": Family(
-        layers=decoder(Heads(norms="head"), gated(), ("pre_mixer_norm", "post_mixer_norm", "pre_mlp_norm", "post_mlp_norm")),
+        layers=reading(decoder(Heads(norms="head"), gated(), ("pre_mixer_norm", "post_mixer_norm", "pre_mlp_norm", "post_mlp_norm"))),
         head=False,
         more={"head": own.plamo_head},
         renamed={"window_size": "sliding_window"},
@@ -102,12 +105,12 @@ FAMILIES: Mapping[str, Family] = {
         scaled=False,
         name="plamo",
     ),
-    "Rnj1ForCausalLM": Family(layers=decoder(Heads(norms="head"), gated(), FOUR), tied=True, whole_stages=ALL_ENDS, name="rnj"),
+    "Rnj1ForCausalLM": Family(layers=reading(decoder(Heads(norms="head"), gated(), FOUR), "attention_bias"), tied=True, whole_stages=ALL_ENDS, name="rnj"),
     "Step1ForCausalLM": Family(
         layers=decoder(Heads(), gated()), rope=rope.no_rope, tied=True, renamed={"num_attention_groups": "num_key_value_heads"}, name="step"
     ),
-    "MuseGlimmerForCausalLM": Family(layers=decoder(MUSE, gated(), FOUR), whole_stages=ALL_ENDS, name="muse"),
-    "IQuestLoopCoderForCausalLM": Family(layers=own.loop_coder, whole_stages=ALL_ENDS, pipeline=False, name="iquest"),
+    "MuseGlimmerForCausalLM": Family(layers=reading(decoder(MUSE, gated(), FOUR)), whole_stages=ALL_ENDS, name="muse"),
+    "IQuestLoopCoderForCausalLM": Family(layers=reading(own.loop_coder), whole_stages=ALL_ENDS, pipeline=False, name="iquest"),
     "HrmTextForCausalLM": Family(
         layers=own.hrm, depth=own.hrm_layers, more={"embedding": own.hrm_start}, norm=False, pipeline=False, adapted=own.hrm_stacks, name="hrm"
     ),

@@ -9,7 +9,7 @@ from functools import partial
 from planner.architecture import experts, k2_horizon, minimax_m3, moe, own, plain, rope
 from planner.architecture.composed import FOUR, TWO, Bank, Heads, decoder, routed
 from planner.architecture.families.dense import GRANITE_SWA
-from planner.architecture.family import ALL_ENDS, EMBEDDING, Family
+from planner.architecture.family import ALL_ENDS, EMBEDDING, Family, reading
 from planner.facts.storage import FP32
 
 QWEN3_MOE = Family(layers=moe.qwen_moe(bias=False, qk_norm=True, quantized_gate=True), whole_stages=ALL_ENDS, name="qwen")
@@ -24,7 +24,7 @@ COHERE2_BANK = Bank(width=("intermediate_size",), shared_count=("num_shared_expe
 LAGUNA = Heads(norms="head", gate="gating", heads="num_attention_heads_per_layer")
 LAGUNA_BANK = Bank(correction=True, shared=("shared_expert_intermediate_size",), fused=False)
 HUNYUAN_3 = Bank(width=("expert_hidden_dim",), router=FP32, correction=True, shared_count=("num_shared_experts",))
-HUNYUAN_V3 = Family(layers=decoder(Heads(norms="head", norms_key="qk_norm"), routed(HUNYUAN_3)), whole_stages=ALL_ENDS, name="hunyuan")
+HUNYUAN_V3 = Family(layers=reading(decoder(Heads(norms="head", norms_key="qk_norm"), routed(HUNYUAN_3))), whole_stages=ALL_ENDS, name="hunyuan")
 LLAMA4 = Family(layers=moe.llama4, name="llama")
 MIMO_V2 = Family(layers=moe.mimo_v2, rope=rope.mimo_rope, name="mimo")
 SARVAM = replace(BAILING, defaults={"use_rmsnorm": True, "moe_router_enable_expert_bias": True}, name="sarvam")
@@ -34,7 +34,7 @@ GPT_OSS = Family(layers=moe.gpt_oss, whole_stages=ALL_ENDS, rope=partial(rope.ro
 
 FAMILIES: Mapping[str, Family] = {
     "Ernie4_5_MoeForCausalLM": Family(layers=moe.ernie, tied=True, pipeline_tied=False, name="ernie"),
-    "OlmoeForCausalLM": Family(layers=moe.olmoe, whole_stages=ALL_ENDS, name="olmo"),
+    "OlmoeForCausalLM": Family(layers=reading(moe.olmoe), whole_stages=ALL_ENDS, name="olmo"),
     "GraniteMoeForCausalLM": Family(layers=moe.granite_moe, whole_stages=ALL_ENDS, name="granite"),
     "GraniteMoeSharedForCausalLM": Family(layers=moe.granite_moe, whole_stages=ALL_ENDS, name="granite"),
     "Qwen2MoeForCausalLM": Family(layers=moe.qwen_moe(bias=True, qk_norm=False, quantized_gate=False), whole_stages=ALL_ENDS, name="qwen"),
@@ -58,19 +58,21 @@ FAMILIES: Mapping[str, Family] = {
     "BailingMoeV2ForCausalLM": BAILING,
     "Step3p5ForCausalLM": Family(layers=experts.step3p5, rope=rope.step_rope, renamed={"num_attention_groups": "num_key_value_heads"}, name="step"),
     "DeepseekForCausalLM": Family(layers=experts.deepseek_moe, name="deepseek"),
-    "GraniteMoeSWAForCausalLM": Family(layers=decoder(GRANITE_SWA, routed(GRANITE_BANK, dense_key="")), whole_stages=ALL_ENDS, name="granite"),
+    "GraniteMoeSWAForCausalLM": Family(layers=reading(decoder(GRANITE_SWA, routed(GRANITE_BANK, dense_key=""))), whole_stages=ALL_ENDS, name="granite"),
     "MellumForCausalLM": Family(
         layers=decoder(Heads(norms="head", window=1024), routed(Bank(), dense_key="")), rope=rope.no_rope, defaults={"head_dim": 128}, name="mellum"
     ),
     "Kolibri1ForCausalLM": Family(
-        layers=decoder(Heads(norms="head", window=513, every=5), routed(KOLIBRI, dense_key=""), (*TWO, "post_self_attn_layernorm", "post_mlp_layernorm")),
+        layers=reading(
+            decoder(Heads(norms="head", window=513, every=5), routed(KOLIBRI, dense_key=""), (*TWO, "post_self_attn_layernorm", "post_mlp_layernorm"))
+        ),
         rope=rope.no_rope,
         defaults={"head_dim": 128},
         name="kolibri",
     ),
     "Cohere2MoeForCausalLM": Family(
         head_quantized=False,
-        layers=decoder(COHERE2, routed(COHERE2_BANK, dense_width="prefix_dense_intermediate_size"), ("input_layernorm",), wider=1),
+        layers=reading(decoder(COHERE2, routed(COHERE2_BANK, dense_width="prefix_dense_intermediate_size"), ("input_layernorm",), wider=1)),
         tied=True,
         whole_stages=ALL_ENDS,
         name="cohere",
@@ -80,7 +82,7 @@ FAMILIES: Mapping[str, Family] = {
     "MiMoV2ForCausalLM": MIMO_V2,
     "SarvamMoEForCausalLM": SARVAM,
     "Param2MoEForCausalLM": replace(SARVAM, layers=experts.param2, defaults={**SARVAM.defaults, "router_dtype": "fp32"}),
-    "BeamForCausalLM": Family(layers=decoder(BEAM, routed(BEAM_BANK, dense_key=""), FOUR), rope=rope.exact, never_tied="Beam", name="beam"),
+    "BeamForCausalLM": Family(layers=reading(decoder(BEAM, routed(BEAM_BANK, dense_key=""), FOUR)), rope=rope.exact, never_tied="Beam", name="beam"),
     "FlintForCausalLM": Family(layers=own.flint, rope=rope.exact, whole_stages=EMBEDDING, name="flint"),
     "Step3TextForCausalLM": Family(
         layers=experts.step3_text,

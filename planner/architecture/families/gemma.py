@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.architecture import gemma3n, gemma4, rope, text
-from planner.architecture.family import ALL_ENDS, Family
+from planner.architecture.family import ALL_ENDS, Family, reading
 from planner.architecture.towers import gemma3n as gemma3n_towers
 
 GEMMA3_DEFAULTS = {"vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131_072}
@@ -35,7 +35,7 @@ GEMMA3N = Family(
 )
 
 FAMILIES: Mapping[str, Family] = {
-    "GemmaForCausalLM": Family(layers=text.llama(), tied=True, whole_stages=ALL_ENDS, name="gemma"),
+    "GemmaForCausalLM": Family(layers=reading(text.llama()), tied=True, whole_stages=ALL_ENDS, name="gemma"),
     "Gemma2ForCausalLM": GEMMA2,
     "Gemma3ForCausalLM": GEMMA3,
     "Gemma3TextModel": replace(GEMMA3, head=False, pipeline=False),
