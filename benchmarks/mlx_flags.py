@@ -12,7 +12,7 @@ from pathlib import Path
 OUT = Path(__file__).parents[1] / "planner" / "engines" / "mlx" / "flags.json"
 _PROGRAMS = {
     "mlx_lm": {"server": "mlx_lm/server.py", "generate": "mlx_lm/generate.py", "chat": "mlx_lm/chat.py"},
-    "mlx_vlm": {"server": "mlx_vlm/server/cli.py"},
+    "mlx_vlm": {"server": "mlx_vlm/server/cli.py", "generate": "mlx_vlm/generate/dispatch.py", "chat": "mlx_vlm/chat.py"},
 }
 
 
@@ -24,8 +24,9 @@ def _flags(source: str) -> dict[str, dict[str, object]]:
             continue
         names = [ast.literal_eval(name) for name in node.args]
         said = {word.arg: word.value for word in node.keywords}
-        action = ast.literal_eval(said["action"]) if "action" in said else ""
-        entry: dict[str, object] = {"takes": 0 if action.startswith("store_") else 1}
+        is_pair = isinstance(said.get("action"), ast.Attribute)  # argparse.BooleanOptionalAction
+        action = ast.literal_eval(said["action"]) if "action" in said and not is_pair else ""
+        entry: dict[str, object] = {"takes": 0 if is_pair or action.startswith("store_") else 1}
         if isinstance(kind := said.get("type"), ast.Name) and kind.id in ("int", "float"):
             entry["reads"] = kind.id
         if "choices" in said:
@@ -33,6 +34,10 @@ def _flags(source: str) -> dict[str, dict[str, object]]:
                 entry["choices"] = list(ast.literal_eval(said["choices"]))
         if names[1:]:
             entry["also"] = names[1:]
+        if is_pair:
+            entry["off"] = [f"--no-{names[0].removeprefix('--')}"]
+        if "nargs" in said and ast.literal_eval(said["nargs"]) == "+":
+            entry["many"] = True
         found[names[0]] = entry
     return found
 

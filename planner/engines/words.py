@@ -18,12 +18,13 @@ _NUMBER = re.compile(r"[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?\Z")
 
 
 class Entry(TypedDict):
-    """A flag of a flags.json: how many words it takes, how it reads them, its other spellings, those that switch it off, its variable, what replaced it.
+    """A flag of a flags.json: how many words it takes (at least), how it reads them, its other spellings, those that switch it off, its variable, what replaced it.
 
     One that reads a list goes on with it where it is said again.
     """
 
     takes: int
+    many: NotRequired[bool]
     reads: NotRequired[str]
     also: NotRequired[list[str]]
     off: NotRequired[list[str]]
@@ -95,6 +96,9 @@ def read_words(words: Sequence[str], grammar: Grammar, unresolved: Sequence[str]
         takes = int(entry["takes"])
         given = [word.partition("=")[2]] if grammar.is_argparse and "=" in word and takes else list(words[at : at + takes])
         at += 0 if "=" in word and grammar.is_argparse else len(given)
+        while entry.get("many") and at < len(words) and given and not _is_flag(given[0], grammar) and not _is_flag(words[at], grammar):
+            given.append(words[at])
+            at += 1
         if not takes:
             read.values[flag] = spelling not in entry.get("off", ())
         elif len(given) < takes or (grammar.is_argparse and _is_flag(given[0], grammar)):

@@ -94,6 +94,8 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
     """One row of a question. Raises PlannerError for a cache that MLX does not have."""
     plain, conversion = find_model(service.model, catalogue)
     said = conversion.form if conversion else ""
+    if is_speech(plain.spec):
+        raise PlannerError(speech_refusal(plain.spec), SPEECH_FIX)
     context = service.context or service.max_model_len
     context = context if isinstance(context, int) else None
     variant = plain.variant("mlx", service.quantization or said or None)
@@ -134,6 +136,19 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
     if ask.kv_bits not in (None, 16) and not ask.may_quantize:
         raise PlannerError(f"{ask.engine} keeps the cache of {plain.name} in 16 bits", "leave out --kv-cache-dtype")
     return ask
+
+
+SPEECH_FIX = "mlx_vlm.server --stt-model with mlx-audio runs it, which is not planned here; vLLM serves it on a GPU"
+
+
+def is_speech(model: ModelSpec) -> bool:
+    """Whether it hears speech and writes it, which is mlx-audio's: neither mlx-lm 0.32.2 nor mlx-vlm 0.7.10 has a class for it."""
+    return model.architecture.startswith("Whisper")
+
+
+def speech_refusal(model: ModelSpec) -> str:
+    """Why no server of MLX that is planned here takes it."""
+    return f"neither mlx-lm nor mlx-vlm has a class for {model.architecture}, a speech model"
 
 
 def find_model(name: str, catalogue: Catalogue) -> tuple[Plain, mlx.Conversion | None]:

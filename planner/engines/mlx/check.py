@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from planner.engines.decided import decided, refuse_unresolved, sources
 from planner.engines.mlx import memory as mlx
-from planner.engines.mlx.ask import MlxAsk, several_widths, stored_form
+from planner.engines.mlx.ask import SPEECH_FIX, MlxAsk, is_speech, several_widths, speech_refusal, stored_form
 from planner.engines.mlx.command import missing, read_command, words_of
 from planner.engines.mlx.find import ALONE
 from planner.engines.mlx.foreign import Foreign, read_foreign
@@ -42,7 +42,7 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     engine = "mlx-vlm" if read.program[0].startswith("mlx_vlm") else "mlx-lm"
     plain, held = _model(read.model, catalogue, engine, is_here=not command.contained)
     form, differs, settings = held.form, held.missing, read.settings
-    may_bound = read.program[0] == "mlx_vlm.server" or (read.program[0] in ALONE and is_cut(plain.spec))
+    may_bound = read.program[0] == "mlx_vlm.server" or (read.program[0] in ALONE and is_cut(plain.spec, engine))
     limit = int(settings.get("max_kv_size") or 0) if may_bound else 0
     ask = _asked(read, group)(
         model=plain.spec,
@@ -60,7 +60,7 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
         )
         read = replace(read, faults=(*read.faults, Problem(code="unsupported", message=message, fix="leave out --kv-bits")))
     if refusal := held.refusal or _unserved(ask):
-        fix = "mlx_vlm.server" if not held.refusal else "the original or a conversion for MLX (mlx-community)"
+        fix = SPEECH_FIX if is_speech(plain.spec) else "mlx_vlm.server" if not held.refusal else "the original or a conversion for MLX (mlx-community)"
         read = replace(read, faults=(*read.faults, Problem(code="unsupported", message=refusal, fix=fix)))
     plan = plan_as_asked(ask)
     release = VERSIONS[ask.engine]
@@ -79,6 +79,8 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
 
 def _unserved(ask: MlxAsk) -> str:
     """Why a server has no class for a model; empty where it may."""
+    if is_speech(ask.model):
+        return speech_refusal(ask.model)
     if ask.engine == "mlx-lm" and is_diffusion(ask.model.architecture):
         return f"mlx-lm {VERSIONS['mlx-lm']} has no class for a diffusion model ({ask.model.architecture}), mlx-vlm has"
     return ""
@@ -99,7 +101,8 @@ def _asked(read: Command, group: GpuGroup) -> Callable[..., MlxAsk]:
             prefill_step=_step(settings),
         )
     if read.program[0] in ALONE:
-        return partial(MlxAsk, server="mlx-lm", group=one, keeps_prompts=False, kv_bits=_kv_bits(settings), prefill_step=_step(settings))
+        engine = read.program[0].partition(".")[0].replace("_", "-")
+        return partial(MlxAsk, server=engine, group=one, keeps_prompts=False, kv_bits=_kv_bits(settings), prefill_step=_step(settings))
     bounds = (settings.get("decode_concurrency"), settings.get("prompt_concurrency"))
     users = max(int(bound or 1) for bound in bounds) if all(bounds) else 1  # BatchGenerator takes the larger of both
     said = settings.get("prompt_cache_bytes")

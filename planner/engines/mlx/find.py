@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-ALONE = ("mlx_lm.generate", "mlx_lm.chat")
+ALONE = ("mlx_lm.generate", "mlx_lm.chat", "mlx_vlm.generate", "mlx_vlm.chat")
 """Programs of one conversation, which load a model as the server does."""
 SERVERS = ("mlx_lm.server", "mlx_vlm.server", *ALONE)
 

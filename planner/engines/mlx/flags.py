@@ -1,4 +1,4 @@
-"""The flags of mlx-lm's programs and of mlx_vlm.server, from tables taken from them (benchmarks/mlx_flags.py)."""
+"""The flags of mlx-lm's programs and of mlx-vlm's, from tables taken from them (benchmarks/mlx_flags.py)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 from functools import cache
 from importlib.resources import files
 
+from planner.engines.mlx.find import SERVERS
 from planner.engines.mlx.plan import VERSIONS
 from planner.engines.words import Entry, Grammar
 
-_PACKAGES = {"mlx_lm.server": "mlx-lm", "mlx_lm.generate": "mlx-lm", "mlx_lm.chat": "mlx-lm", "mlx_vlm.server": "mlx-vlm"}
+_PACKAGES = {name: "mlx-vlm" if name.startswith("mlx_vlm") else "mlx-lm" for name in SERVERS}
 
 
 @cache

@@ -116,8 +116,14 @@ def kept(model: ModelSpec, group: LayerGroup, engine: str = "mlx-lm") -> tuple[A
     return group.caches
 
 
-def is_cut(model: ModelSpec) -> bool:
-    """Whether mlx-lm's programs cut its caches at --max-kv-size: where its class makes none of its own (models/cache.py make_prompt_cache)."""
+# Whose classes in mlx-vlm 0.7.10 have no make_cache, of those that keep whole caches; most others have one.
+_CUT_IN_VLM = ("Qwen2VL", "Qwen2_5_VL", "Qwen3VL", "Qwen2For", "Qwen3For")
+
+
+def is_cut(model: ModelSpec, engine: str) -> bool:
+    """Whether a program of one conversation cuts its caches at --max-kv-size: where its class makes none of its own (models/cache.py make_prompt_cache)."""
+    if engine == "mlx-vlm" and not model.architecture.startswith(_CUT_IN_VLM):
+        return False
     caches = (cache for group in model.layers for cache in kept(model, group))
     return all(isinstance(cache, FullAttention) or (isinstance(cache, LatentAttention) and not cache.index_dim) for cache in caches)
 

@@ -128,3 +128,12 @@ def test_states_of_the_delta_rule_had_16_bits_before_mlx_lm_0_31_2():
     spec = find_plain("qwen3-coder-next").spec
     assert (state_bits("0.31.1"), state_bits("0.31.2"), state_bits("0.32.2")) == (16, 32, 32)
     assert kv_bytes(spec, 528) - kv_bytes(spec, 528, state=state_bits("0.31.1")) == 36 * 32 * 128 * 128 * 2
+
+
+def test_a_speech_model_has_no_class_in_either():
+    """whisper-large-v3 was planned as an mlx_vlm.server that starts."""
+    with pytest.raises(PlannerError, match="neither mlx-lm") as refused:
+        answer_for(StackRow(gpu="m4-max-64gb", engine="mlx", services=[ServiceRow(model="whisper-large-v3")]))
+    assert "--stt-model" in refused.value.hint
+    plan = checked("mlx_vlm.server --model mlx-community/whisper-large-v3-8bit")
+    assert (plan.verdict, plan.problems[0].code) == (Verdict.DOES_NOT_START, "unsupported")

@@ -282,7 +282,17 @@ def test_formats_that_are_younger_quantize_the_embedding():
     assert dwq.low_bytes == dwq.high_bytes
 
 
-@pytest.mark.parametrize("program", ["mlx_lm.generate --prompt hi", "mlx_lm.chat", "python -m mlx_lm generate --prompt hi", "python3 -m mlx_lm.chat"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "mlx_lm.generate --prompt hi",
+        "mlx_lm.chat",
+        "python -m mlx_lm generate --prompt hi",
+        "python3 -m mlx_lm.chat",
+        "mlx_vlm.generate --prompt hi",
+        "mlx_vlm.chat",
+    ],
+)
 def test_a_conversation_without_a_server_is_judged(program):
     """What most people on a Mac type first; it was said to start no server."""
     model = "--model mlx-community/Qwen3-8B-4bit"
@@ -297,3 +307,16 @@ def test_a_conversation_without_a_server_is_judged(program):
     assert "no flag bounds it" in own.warnings[0].message
     assert alone.longest_context > checked(f"mlx_lm.server {model}").longest_context
     assert [problem.code for problem in checked(f"{program} {model} --port 8080").problems] == ["unknown-flag"]
+
+
+def test_mlx_vlm_generate_is_judged_with_its_images():
+    """What mlx-vlm's readme shows first; --image takes several words, --size-like switches have a --no- of their own."""
+    command = "python -m mlx_vlm.generate --model mlx-community/Qwen3-VL-8B-Instruct-4bit --max-tokens 100 --image a.png b.png --prompt 'What is this?'"
+    plan = checked(command)
+    assert (plan.verdict, plan.problems, plan.users) == (Verdict.STARTS, (), 1)
+    assert [warning.code for warning in plan.warnings] == ["mlx-unbounded"]
+    assert plan.memory["weights_bytes"] == weights_bytes(find_plain("qwen3-vl-8b").spec, read_format("4bit"))  # with its tower
+    step = dict(checked(f"{command} --prefill-step-size 512").settings)["prefill_step_size"]
+    assert (step, dict(plan.settings)["prefill_step_size"]) == (512, 2048)
+    gemma = checked("mlx_vlm.generate --model mlx-community/gemma-3-4b-it-4bit --max-kv-size 8192")
+    assert gemma.context > 8192
