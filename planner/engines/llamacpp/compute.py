@@ -182,16 +182,27 @@ def _value_places(kinds: Sequence[Attention], *, keeps_rows: bool) -> tuple[int,
 def _picks(model: GgufModel, config: LlamaCppConfig) -> bool:
     """Whether the last layer is laid out in full, for logits of all tokens.
 
-    Of dense models whose masks came wide logs have them behind the hidden states alone, as a plain sum says; of those with embeddings for each layer it is the
-    other way round: 569.01 MiB of Gemma 4 E4B at 32,768 tokens with whole windows in b9400.
+    Where embeddings for each layer are joined it is so only while masks came wide: 569.01 MiB of Gemma 4 E4B at 32,768 tokens with whole windows in b9400.
     """
     if config.build < GATED_AT_ONCE:
         return not config.own_engine
     if model.layer_inputs:
         is_laid = config.build < MASK_IS_HALF and not any(flow.has_streams for flow in model.flows)
     else:
-        is_laid = config.build >= MASK_IS_HALF or model.has_experts or model.has_state
+        is_laid = config.build >= MASK_IS_HALF or model.has_experts or model.has_state or _is_plain(model, config)
     return is_laid and outputs(model, config) >= config.ubatch
+
+
+def _is_plain(model: GgufModel, config: LlamaCppConfig) -> bool:
+    """Whether a dense model's wide masks lie as the allocator of b7347 and b8390 has them (tests/oracle/llamacpp_wide.py), but for one of 63 at 16,384 tokens (Qwen2.5 14B: 359 for 317 MiB).
+
+    Not on Vulkan, with a quantized cache that is turned, with one matrix for queries, keys and values, or before batches were told their places: logs of these
+    (304 MiB of Qwen2.5 7B at 16,384 tokens, 306.75 of Qwen3 14B in b5800, 304.75 of Qwen3 8B in four bits, 206 of Phi-4) have logits behind the hidden states alone.
+    """
+    kinds = [attention for attention, _ in model.caches]
+    is_turned = config.build >= ROTATED and (_turns(config.kv_type, kinds) or _turns(config.value_type or config.kv_type, kinds))
+    is_other = config.backend is Backend.VULKAN or is_turned or any(flow.joined for flow in model.flows)
+    return config.flash_attention and config.build >= ROWS_ARE_SET and not is_other
 
 
 _PLACE_BYTES = 8

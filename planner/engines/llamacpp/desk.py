@@ -21,7 +21,8 @@ class Step:
     view. `layer_inputs`: values of a token that all layers read (per-layer embeddings), `inputs_a_layer` each; `deep`: values that arrive beside the hidden state for the first layers. `cells` and
     `copied` tell of a cache how many tokens a query is held against, and the bytes of its copies in 16 bits; `turns_keys`, `turns_values`: whether they are rotated before they are quantized;
     `turns_cache`: a copy of the values is transposed; `is_early`: a build before the end of June 2025: there
-    a gate's product lies in its place, keys are made before values, parts of a joined matrix are copied, and masks come behind positions.
+    a gate's product lies in its place, keys are made before values, parts of a joined matrix are copied, and masks come behind positions
+    (later builds have wide masks first where a layer keeps a state).
     `picks`: the last layer feeds all tokens forward, of which `logits_bytes` of logits are made.
     """
 

@@ -98,7 +98,7 @@ def _reads(flows: Sequence[Flow], step: Step, lent: Sequence[Lent], own: Own) ->
     wide = [Read(own.layers[0], Sent.MASK, step.cast_bytes, max((layer for kind, layer in last.items() if kind is not None), default=-1))]
     if step.cast_bytes:
         sizes = {}
-        if not step.is_early:
+        if not step.is_early and any(flow.mixer not in (Mixer.ATTENTION, Mixer.LATENT) for flow in flows):
             yield wide.pop()
     caches = {layer: (keys, values) for layer, keys, values in own.caches}
     positions, places, seen = step.positions * step.rows * 4, dict(enumerate(step.places)), set[bool]()

@@ -71,8 +71,8 @@ OLDER = [json.loads(line) for line in (DATA / "llamacpp_older.jsonl").read_text(
 
 
 @pytest.mark.parametrize(("build", "name"), dict.fromkeys((row["build"], row["model"]) for row in OLDER))
-def test_builds_of_early_2025_lie_as_their_allocator_has_them(build, name, tmp_path):
-    """With flash attention and without, whole megabytes in main memory too (tests/oracle/llamacpp_older.py)."""
+def test_earlier_builds_lie_as_their_allocator_has_them(build, name, tmp_path):
+    """With flash attention and without, whole megabytes in main memory too (tests/oracle/llamacpp_older.py, llamacpp_wide.py)."""
     write, shape = gguf_shapes.MODELS[name]
     write(tmp_path / "older.gguf", shape | {"layers": 4})
     file = from_header(read_header(tmp_path / "older.gguf"), name)

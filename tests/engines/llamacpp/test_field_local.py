@@ -70,7 +70,7 @@ CASES = [
     ("F36", "qwen2.5-7b", "Q4_K_M", {"build": 10488, "context": 16384, "sequences": 4, **Q8}, {"weights": 4168.09, "kv": 476, "compute": 148.09}),
     ("F42", "qwen3.5-35b-a3b", "Q6_K", {"build": 8200, "context": 150016, **Q8}, {"kv": 1556.56 + 62.81}),
     # A second set, frozen and judged once.
-    ("S04", "qwen2.5-coder-7b", "Q8_0", {"build": 8900, "context": 16384}, {"kv": 896, "compute": 304}),
+    ("S04", "qwen2.5-coder-7b", "Q8_0", {"build": 8900, "context": 16384, "backend": Backend.VULKAN}, {"kv": 896, "compute": 304}),
     (
         "S10",
         "qwen3.5-0.8b",
@@ -283,7 +283,7 @@ def test_a_hybrids_file_of_any_publisher_lies_in_the_interval(file, observed, tm
     ("qwen3.6-35b-a3b", {"build": 9000, "context": 4096, "parallel": 16, "backend": Backend.HIP}, 497),
     ("qwen3.6-35b-a3b", {"build": 8900, "context": 32768, "sequences": 4}, 497),
     ("qwen3.5-9b", {"build": 8571, "context": 32768, "sequences": 2, **Q8}, 501),
-    ("qwen2.5-coder-7b", {"build": 8900, "context": 16384}, 304),  # dense, of attention alone
+    ("qwen2.5-coder-7b", {"build": 8900, "context": 16384, "backend": Backend.VULKAN}, 304),  # dense, of attention alone
 ])  # fmt: skip
 def test_logits_lie_behind_what_the_last_layer_leaves(name, settings, observed):
     assert compute_bytes(converted(find_plain(name).spec, "Q4_K_M"), LlamaCppConfig(**settings)) / MIB == pytest.approx(observed, abs=0.01)
