@@ -5,6 +5,8 @@ Sources: vLLM 0.33 config/cache.py, config/scheduler.py, config/attention.py; re
 
 from __future__ import annotations
 
+import re
+
 from planner.facts.record import dataclass
 from planner.facts.settings import Kind, Setting
 
@@ -49,6 +51,11 @@ class CacheOptions:
     """Windows and chunks are kept whole: the hybrid manager is off."""
     mamba_cache_dtype: str | None = None
     mamba_ssm_cache_dtype: str | None = None
+
+    @property
+    def no_layers(self) -> tuple[str, ...]:
+        """Words of `skip_layers` that are no layer's name: vLLM compares each word whole and passes over those that fit none (layers/attention/attention.py)."""
+        return tuple(word for word in self.skip_layers if not re.fullmatch(r"\d{1,5}|sliding_window", word))
 
 
 NO_OPTIONS = CacheOptions()

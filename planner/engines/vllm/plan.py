@@ -26,6 +26,7 @@ from planner.facts.record import dataclass
 from planner.facts.storage import Arithmetic
 from planner.facts.verdict import ONLY_AT_LOWEST, Rejection, Verdict, Warn, typed_config
 from planner.speed.work import main_storage
+from planner.text import shown
 from planner.units import CONTEXT_STEP, gib, tokens
 
 
@@ -242,7 +243,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         )
     if group.host is Host.WSL2:
         warns.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
-    warns += [*_copied_warning(plan), *_drafting_warning(plan), *_eager_warning(plan), *_length_warning(plan)]
+    warns += [*_copied_warning(plan), *_skipping_warning(config), *_drafting_warning(plan), *_eager_warning(plan), *_length_warning(plan)]
     if plan.verdict is Verdict.TIGHT:
         warns.append(Warn(code="tight", message=f"{_tight_reason(plan)}: it may fail on your machine"))
     if plan.model.vision is not None and not config.skip_mm_profiling:
@@ -275,6 +276,13 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
 
 
 EAGER_NAMED_FROM = 0.5  # of the asked context: below that, the context that would keep CUDA graphs is no answer to the question
+
+
+def _skipping_warning(config: ServeConfig) -> Iterator[Warn]:
+    """A word that names no layer to skip."""
+    if words := config.options.no_layers:
+        told = f"vLLM takes {shown(words[0], 60)} for one name, which no layer has, and skips none for it: numbers stand apart, as 0 1 2"
+        yield Warn(code="skip-layers", message=f"--kv-cache-dtype-skip-layers: {told}")
 
 
 def _drafting_warning(plan: Plan) -> list[Warn]:

@@ -237,3 +237,12 @@ def test_the_command_itself_stands_in_its_answer():
     answer = asked({"--served-model-name": "mine", "--kv-cache-dtype": "fp8"}, card="a100-80", argv=("vllm", "serve"))
     assert (answer.argv, answer.plan.argv, answer.plan.repo, answer.plan.served_name) == (("vllm", "serve"), ("vllm", "serve"), "Qwen/Qwen3-8B", "mine")
     assert answer.plan.needs_nvcc  # an FP8 cache on Ampere is FlashInfer's
+
+
+@pytest.mark.parametrize(("words", "skips", "warned"), [("0,1,2", False, True), ("0 1 2", True, False), ("layers.0", False, True), ("0 1,2", True, True)])
+def test_layers_to_skip_are_words_and_one_with_commas_is_no_layer(words, skips, warned):
+    """layers/attention/attention.py looks for str(layer) among the words, and says nothing of those that are none."""
+    plain = asked({"--kv-cache-dtype": "fp8"})
+    answer = asked({"--kv-cache-dtype": "fp8", "--kv-cache-dtype-skip-layers": words})
+    assert (answer.plan.choice.expected.kv_cache_tokens < 0.99 * plain.plan.choice.expected.kv_cache_tokens) is skips
+    assert ("skip-layers" in [warn.code for warn in answer.plan.warnings]) is warned
