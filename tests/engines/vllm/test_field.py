@@ -118,3 +118,26 @@ def test_no_start_is_sure_on_memory_that_an_amd_gpu_shares(gpu):
     assert any(warn.code == "tight" and "nobody measured what vLLM takes of the memory that" in warn.message for warn in answer.warnings)
     radeon = judged(case | {"vllm_version": "0.33.0", "gpu": "rx7900xtx"})
     assert radeon.verdict == "starts"
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "version", "tokens"),
+    [
+        ("openai/whisper-large-v3", "--max-num-batched-tokens 1499", "0.11.0", 1500),  # an encoder's output is never divided
+        ("openai/whisper-large-v3", "--max-num-batched-tokens 1024", "0.33.0", 1500),
+        ("openai/whisper-large-v3", "--max-num-seqs 3", "0.33.0", 1500),  # the default is no larger than all sequences: 3 x 448
+        ("openai/whisper-large-v3", "--max-num-batched-tokens 1500", "0.33.0", 0),
+        ("openai/whisper-large-v3", "", "0.33.0", 0),
+        ("google/gemma-4-31B-it", "--max-num-batched-tokens 2048", "0.19.0", 0),  # divided then
+        ("google/gemma-4-31B-it", "--max-num-batched-tokens 2048", "0.20.0", 2496),
+        ("google/gemma-4-31B-it", "--max-num-batched-tokens 2496", "0.21.0", 0),
+        ("google/gemma-4-31B-it", "", "0.21.0", 0),  # refused by its source, and started (vllm issue 43308)
+        ("google/gemma-4-31B-it", "", "0.22.0", 0),  # raised since
+    ],
+)
+def test_an_item_that_comes_whole_needs_a_batch_that_holds_it(model, flags, version, tokens):
+    """v1/core/encoder_cache_manager.py compute_mm_encoder_budget of these releases."""
+    length = 448 if "whisper" in model else 8192
+    case = {"command": f"vllm serve {model} --max-model-len {length} {flags}", "gpu": "rtx5090", "count": 1, "host": "server", "vllm_version": version}
+    told = [problem.message for problem in judged(case).problems if "max_tokens_per_mm_item" in problem.message]
+    assert [f"({tokens}) is larger than" in message for message in told] == ([True] if tokens else [])
