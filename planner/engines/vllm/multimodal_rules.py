@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from planner.engines.vllm.engine_args import EngineArgs, Refused
 from planner.engines.vllm.overhead import pictures_in_a_film
 from planner.engines.vllm.pictures import BY_PIXELS, FLAG, only_pixels
-from planner.engines.vllm.rules import GEMMA4_FRAME, GEMMA4_FRAMES, is_gemma4, least_batch
+from planner.engines.vllm.rules import GEMMA4_FRAME, GEMMA4_FRAMES, heard_tokens, is_gemma4, least_batch
 from planner.engines.vllm.served import kinds_taken, limits, takes_text_only
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import VERSIONS
-from planner.facts.attention import CrossAttention
 from planner.facts.model import ModelSpec
 
 OF_PICTURES = ("--mm-processor-cache-gb", "--mm-shm-cache-max-object-size-mb", "--mm-encoder-fp8-scale-save-margin", "--video-pruning-rate")
@@ -68,12 +67,7 @@ def comes_whole(values: Mapping[str, str | bool], model: ModelSpec, config: Serv
     is reported (vllm issue 43308, an A100): it is not refused. A sound that the text attends to is never divided (config/scheduler.py, 0.11 to 0.33: is_encoder_decoder).
     """
     anyway = "--max-num-batched-tokens" in values and least_batch(model, VERSIONS[config.vllm_version]) > 1
-    return anyway or _hears(model) or bool(values.get(WHOLE_ITEMS))
-
-
-def _hears(model: ModelSpec) -> bool:
-    """Whether an encoder's output is a cache of its own, as Whisper's."""
-    return any(isinstance(cache, CrossAttention) for cache in model.caches)
+    return anyway or heard_tokens(model) > 0 or bool(values.get(WHOLE_ITEMS))
 
 
 def may_not_fit(values: Mapping[str, str | bool], model: ModelSpec, config: ServeConfig) -> bool:
@@ -89,8 +83,8 @@ def largest_item(values: Mapping[str, str | bool], model: ModelSpec, config: Ser
         left_out = "--language-model-only" in values or "--limit-mm-per-prompt" in values
         return None if left_out and values.get("--enable-mm-embeds") else 0  # embeddings come where nothing else may
     kinds, vision = kinds_taken(model, values), model.vision
-    if vision is not None and _hears(model):
-        return vision.tokens_per_item
+    if heard := heard_tokens(model):
+        return heard
     if is_gemma4(model) and (film := _gemma4_film(values) if "video" in kinds else 0) >= _LARGEST_GEMMA4_PICTURE:
         return film
     if any(isinstance(limit, dict) and not set(limit) <= {"count"} for limit in limits(values).values()):

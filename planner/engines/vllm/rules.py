@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 from planner.arrays import Whole
 from planner.engines.vllm.versions import DEFAULT_VERSION, LEAST_CAPABILITY, METHODS, ROCM_GFX, VERSIONS, Version, knows_method, minimum_capability, newest_for
 from planner.errors import UnsupportedError
-from planner.facts.attention import per_head
+from planner.facts.attention import CrossAttention, per_head
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
@@ -51,6 +51,12 @@ def least_batch(model: ModelSpec, version: Version) -> int:
     """
     whole = model.bidirectional_images and is_gemma4(model) and version.minor >= WHOLE_PICTURES
     return GEMMA4_FILM if whole else 1
+
+
+def heard_tokens(model: ModelSpec) -> int:
+    """Tokens of a sound whose encoder's output is a cache of its own, as Whisper's: never divided, so that a batch has to hold it; 0 for other models."""
+    hears = model.vision is not None and any(isinstance(cache, CrossAttention) for cache in model.caches)
+    return model.vision.tokens_per_item if hears and model.vision is not None else 0
 
 
 def is_gemma4(model: ModelSpec) -> bool:

@@ -66,7 +66,7 @@ def sizes(request: Request) -> list[Sizes]:
     batch, most = rules.default_batches(request.group.gpu, request.group.total_bytes, release)
     if model.is_encoder:  # a text is read in one step (config/scheduler.py: no chunked prefill)
         batch = max(batch, pins.max_model_len or request.context or model.max_position_embeddings)
-    batch = max(batch, least := rules.least_batch(model, release))
+    batch = max(batch, least := max(rules.least_batch(model, release), rules.heard_tokens(model)))
     seqs = pins.max_num_seqs or request.users or min(most, FEWEST_SEQS)
     tried = [(pins.max_num_batched_tokens or batch, seqs)]
     if not model.is_encoder:

@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from planner.catalogue.load import find_gpu, find_model
+from planner.engines.vllm.choice import Request
+from planner.engines.vllm.search import best
+from planner.engines.vllm.settings import Pins
+from planner.facts.hardware import GpuGroup
 from planner.questions.check import check, find_server, group_for
 
 DATA = Path(__file__).parents[2] / "data"
@@ -141,3 +146,12 @@ def test_an_item_that_comes_whole_needs_a_batch_that_holds_it(model, flags, vers
     case = {"command": f"vllm serve {model} --max-model-len {length} {flags}", "gpu": "rtx5090", "count": 1, "host": "server", "vllm_version": version}
     told = [problem.message for problem in judged(case).problems if "max_tokens_per_mm_item" in problem.message]
     assert [f"({tokens}) is larger than" in message for message in told] == ([True] if tokens else [])
+
+
+@pytest.mark.parametrize("gpu", ["rtx3060", "gtx1660", "t4"])
+@pytest.mark.parametrize("users", [1, 4, None])
+def test_no_plan_for_a_sound_has_a_batch_that_holds_none(gpu, users):
+    model = find_model("whisper-large-v3").spec()
+    pins = Pins(vllm_version="0.19" if gpu == "gtx1660" else "0.33", gpu_memory_utilization=0.4)
+    choice = best(Request(model=model, group=GpuGroup(gpu=find_gpu(gpu), count=1), pins=pins, users=users))
+    assert choice.config.max_num_batched_tokens >= 1500
