@@ -16,6 +16,7 @@ from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
 from planner.engines.llamacpp.memory import LlamaCppConfig, with_drafts
 from planner.engines.llamacpp.modelfile import Modelfile
 from planner.engines.llamacpp.named import NamedModel, by_file, by_tag
+from planner.engines.llamacpp.ollama_since import too_new
 from planner.engines.llamacpp.one_machine import check_that_it_is_one
 from planner.engines.llamacpp.plan import plan_of
 from planner.engines.llamacpp.ram import narrow
@@ -69,6 +70,7 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
     if not read.model:
         raise PlannerError("Ollama starts without a model; which one is asked of it is not said", "add `ollama run MODEL`, or name it with --model")
     named = _named(command, read, file, catalogue)
+    read = replace(read, faults=(*read.faults, *too_new(named.model, command.version, named.tag)))
     whole = visible(group, env)
     unread = ollama_own.unread(read.settings, command.version)
     read = replace(read, settings={name: value for name, value in read.settings.items() if name not in unread})
