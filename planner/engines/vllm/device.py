@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from planner.arrays import Whole, where
 from planner.engines.vllm import coefficients as calibrated
@@ -14,6 +14,9 @@ from planner.engines.vllm.versions import VERSIONS, Version
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.record import dataclass
 from planner.units import GIB
+
+if TYPE_CHECKING:
+    from planner.engines.vllm.ledger_settings import LedgerSettings
 
 _SMALL_BYTES, _WORKSTATION_BYTES = 20 * GIB, 36 * GIB  # below: 12 and 16 GB; 24 and 32 GB; from here on 48 GB and more
 
@@ -54,6 +57,15 @@ class Device(Generic[Whole]):
     def margin(self, outlook: Outlook) -> Whole:
         """What its class takes beside the causes, in bytes."""
         return {Outlook.EXPECTED: self.margin_bytes, Outlook.CONSERVATIVE: self.most_margin_bytes, Outlook.OPTIMISTIC: self.least_margin_bytes}[outlook]
+
+
+def sampler_copies(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole | float:
+    """Live copies of the logits at the peak. On other cards than the fit's some starts took as many as versions before 0.17 did."""
+    few, many = calibrated.coefficients()["activation"]["sampler_copies"], calibrated.coefficients()["estimates"]["sampler_copies_at_most"]
+    if not VERSIONS[config.vllm_version].lean_sampler:
+        return many
+    wary = outlook is Outlook.CONSERVATIVE and on.shift_bytes is None
+    return where(on.fitted, few, many) if wary else few
 
 
 def stream_share(on: Device[Whole], outlook: Outlook) -> Whole | float:

@@ -11,6 +11,8 @@ from planner.engines.vllm.late import EVERY_MODEL, runs_second
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.modules import Experts
+from planner.facts.storage import Encoding
 from planner.units import MIB
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 WORKSPACE_BYTES = 394 * MIB  # envs.py VLLM_FLASHINFER_WORKSPACE_BUFFER_SIZE
 BYTES_PER_COLUMN = 16  # v1/attention/backends/flashinfer.py FLASHINFER_PREFILL_WORKSPACE_BYTES_PER_ELEM
 WARMED_UP = ("Qwen3Next", "Qwen3_5")  # whose layers run their prefill kernels while profiled (layers/mamba/gdn_linear_attn.py _warmup_prefill_kernels)
+# Until which minor release; then as any experts, in the workspace that is kept (quantization/, "return fused_marlin_moe"; 0.11 to 0.23).
+MARLIN_ALONE = {Encoding.GPTQ: 19, Encoding.AWQ: 21, Encoding.PACKED: 22}
 TENSORRT_COLUMNS = 1  # on 10.x, where TensorRT-LLM's kernels attend in the plain workspace
 
 
@@ -70,6 +74,30 @@ def kept_segments(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, ag
         alone: Whole = where(config.tensor_parallel_size == 1, shapes.forward, 0 * shapes.forward)
         return 0 if runs_second(model, config, on) else alone
     return shapes.forward + shapes.workspace
+
+
+def marlin_workspace(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | None:
+    """What experts of packed integers work in where a release calls Marlin's kernels by themselves; None where it does not, or experts are others.
+
+    Both products in one tensor and the activation in another (fused_moe/fused_marlin_moe.py), given back after each layer: no release keeps it.
+    """
+    banks = [module for group in model.layers for module in group.modules if isinstance(module, Experts)]
+    if not banks or any(VERSIONS[config.vllm_version].minor > MARLIN_ALONE.get(bank.storage.encoding, 0) for bank in banks):
+        return None
+    inner: Whole = model.expert_intermediate // config.tensor_parallel_size
+    work: Whole = config.max_num_batched_tokens * model.experts_per_token * (maximum(2 * inner, model.hidden_size) + inner) * 2
+    return work
+
+
+def expert_tensors(shapes: Shapes[Whole], *, marlin: Whole | bool) -> tuple[Whole | int, Whole | int]:
+    """What experts work in during a layer, and what of it stays while the sampler runs; `marlin` where its kernels are to be had."""
+    works: Whole | int = shapes.workspace
+    stays: Whole | int = works if VERSIONS[shapes.config.vllm_version].workspace_kept else 0 * works
+    if (alone := shapes.marlin) is None:
+        return works, stays
+    keys: Whole | int = shapes.gathered_keys if VERSIONS[shapes.config.vllm_version].workspace_kept else 0
+    less: Whole = where(marlin, maximum(alone, shapes.gathered_keys), works + 0 * alone)
+    return less, where(marlin, keys + 0 * alone, stays + 0 * alone)
 
 
 def delta_kernels(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole]) -> Whole | int:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Generic
 from planner.arrays import Whole, maximum, minimum, where, whole
 from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm.coefficients import Outlook, at
-from planner.engines.vllm.device import Device, stream_share
-from planner.engines.vllm.kept import attention_workspace, counted_with_graphs, delta_kernels, kept_segments
+from planner.engines.vllm.device import Device, sampler_copies, stream_share
+from planner.engines.vllm.kept import attention_workspace, counted_with_graphs, delta_kernels, expert_tensors, kept_segments, marlin_workspace
 from planner.engines.vllm.late import late_graphs, overestimated_graphs, reserves_graphs, warm_up
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.model import ModelSpec, VisionSpec
@@ -56,15 +56,6 @@ def forward_activation(model: ModelSpec, config: LedgerSettings[Whole], *, narro
     return config.max_num_batched_tokens * (width + 4 * model.hidden_size) * 2
 
 
-def sampler_copies(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole | float:
-    """Live copies of the logits at the peak. On other cards than the fit's some starts took as many as versions before 0.17 did."""
-    few, many = calibrated.coefficients()["activation"]["sampler_copies"], calibrated.coefficients()["estimates"]["sampler_copies_at_most"]
-    if not VERSIONS[config.vllm_version].lean_sampler:
-        return many
-    wary = outlook is Outlook.CONSERVATIVE and on.shift_bytes is None
-    return where(on.fitted, few, many) if wary else few
-
-
 def sampler_activation(model: ModelSpec, config: LedgerSettings[Whole], copies: Whole | float) -> Whole:
     """Peak of the sampler's warm-up: several copies of the logits of one row a sequence, and the batch's hidden states. Fitted. A drafter makes logits too."""
     fit = calibrated.coefficients()["activation"]
@@ -97,14 +88,19 @@ def stream_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole 
 
 
 def text_activation(
-    shapes: Shapes[Whole], copies: Whole | float, *, last_stage: Whole | bool, streams: Whole | float = 1.0, fp8: Whole | bool = False
+    shapes: Shapes[Whole],
+    copies: Whole | float,
+    *,
+    last_stage: Whole | bool,
+    streams: Whole | float = 1.0,
+    fp8: Whole | bool = False,
+    marlin: Whole | bool = False,
 ) -> Whole:
     """Peak of the text profiling run: a batch through the layers, then (on the last stage) the sampler; the larger counts.
 
-    `streams` is how much of the residual streams' copies the GPU holds, `fp8` whether it multiplies in that.
+    `streams` is how much of the residual streams' copies the GPU holds, `fp8` whether it multiplies in that, `marlin` whether Marlin's kernels run there.
     """
-    experts = shapes.workspace
-    kept = experts if VERSIONS[shapes.config.vllm_version].workspace_kept else 0 * experts
+    experts, kept = expert_tensors(shapes, marlin=marlin)
     layer = where(fp8, shapes.narrow, shapes.forward)
     forward = maximum(layer, whole(streams * shapes.streams)) + experts + shapes.adapters
     peak = maximum(forward, sampler_activation(shapes.model, shapes.config, copies) + kept)
@@ -227,6 +223,11 @@ class Shapes(Generic[Whole]):
         return maximum(expert_workspace(self.model, self.config), self.gathered_keys)
 
     @cached_property
+    def marlin(self) -> Whole | None:
+        """What its experts work in where Marlin's kernels run them by themselves."""
+        return marlin_workspace(self.model, self.config)
+
+    @cached_property
     def outputs(self) -> Whole | int:
         """Embeddings of the profiled items of the vision tower."""
         return vision_outputs(self.model, self.config)
@@ -261,8 +262,9 @@ def activation(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, *, la
     """
     data, model, config = calibrated.coefficients(), shapes.model, shapes.config
     copies, streams = sampler_copies(config, on, outlook), stream_share(on, outlook)
-    fp8 = False if outlook is Outlook.CONSERVATIVE else on.fp8  # read in vLLM's source, not measured alone
-    text = text_activation(shapes, copies, last_stage=last_stage, streams=streams, fp8=fp8) + _shift(outlook, data["activation"]["residual_gib_p90"])
+    fp8, marlin = (False, False) if outlook is Outlook.CONSERVATIVE else (on.fp8, where(on.rocm, False, True))  # read in vLLM's source, not measured alone
+    text = text_activation(shapes, copies, last_stage=last_stage, streams=streams, fp8=fp8, marlin=marlin)
+    text += _shift(outlook, data["activation"]["residual_gib_p90"])
     factor = {
         Outlook.EXPECTED: 1.0,
         Outlook.CONSERVATIVE: data["estimates"]["conservative_factor"],

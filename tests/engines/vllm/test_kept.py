@@ -7,7 +7,7 @@ from conftest import config_model, gpu, small_model
 from test_overhead import VISION, coefficients, config, on  # noqa: F401 - a fixture
 
 from planner.engines.vllm.coefficients import Outlook
-from planner.engines.vllm.kept import attention_workspace, counted_with_graphs, kept_segments, workspace_columns
+from planner.engines.vllm.kept import attention_workspace, counted_with_graphs, expert_tensors, kept_segments, marlin_workspace, workspace_columns
 from planner.engines.vllm.memory import breakdown
 from planner.engines.vllm.overhead import Shapes, overhead
 from planner.engines.vllm.settings import ServeConfig
@@ -100,3 +100,21 @@ def test_a_narrow_cache_on_ada_has_a_workspace_and_a_wide_one_none():
         return breakdown(config_model("Qwen/Qwen3-8B"), GpuGroup(gpu=gpu("rtx4090"), count=1), asked).cuda_graph_bytes
 
     assert graphs("fp8") - graphs("auto") == 394 * MIB
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [("made/moe-ct_w4a16g128", 22), ("made/moe-awq4g64", 21), ("Qwen/Qwen3-30B-A3B-FP8", 10), ("Qwen/Qwen3-30B-A3B", 10), ("Qwen/Qwen3-8B", 10)],
+)
+def test_marlin_runs_packed_experts_by_itself_until_a_release(name, last):
+    """vLLM 0.11 to 0.23 quantization/: "return fused_marlin_moe"; both products in one tensor of 2048 columns, the activation in one of 768."""
+    told = [marlin_workspace(config_model(name), config(vllm_version=f"0.{minor}")) for minor in range(11, 26)]
+    assert told == [2048 * 8 * (2048 + 768) * 2 if minor <= last else None for minor in range(11, 26)]
+
+
+def test_what_marlin_works_in_is_given_back_before_the_sampler_runs():
+    packed = Shapes(config_model("made/moe-ct_w4a16g128"), config(vllm_version="0.19", tensor_parallel_size=2))
+    assert expert_tensors(packed, marlin=True) == (2048 * 8 * (2048 + 384) * 2, 0)
+    assert expert_tensors(packed, marlin=False) == (packed.workspace, packed.workspace)  # ROCm has Triton's kernels
+    later = Shapes(packed.model, config(vllm_version="0.23"))
+    assert expert_tensors(later, marlin=True) == (later.workspace, later.workspace)
