@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 _MIX = re.compile(r"(?:(UD)[-_]?)?(I?Q\d)_?(?:(K|[01](?=_|$))_?)?(?:(XXS|XS|NL|XL|S|M|L))?")
+_UNSLOTHS = re.compile(r"Q[4568]_K_XL")  # nobody else's, with or without UD-; Q3_K_XL may be bartowski's, Q2_K_XL one of their own of 2025
 _SHORT = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "Q8": "Q8_0", "Q8_K": "Q8_0"}  # llama-quantize's own other names, and people's
 _MAKERS = re.compile(r"\A(?:[A-Za-z0-9.]+-?[A-Za-z0-9.]*_(?=[A-Za-z])|meta-(?=llama))", re.IGNORECASE)  # bartowski's files: the owner, an underline, the name
 _ENDINGS = re.compile(r"[-_.](?:it|instruct|chat|qat|text|gguf|imat|imatrix|i1|ud)\Z", re.IGNORECASE)
@@ -19,7 +20,7 @@ def spelled(mix: str) -> str:
         return name
     parts = "_".join(part for part in match.groups()[1:] if part)
     parts = _SHORT.get(parts, parts)
-    return f"UD-{parts}" if match[1] else parts
+    return f"UD-{parts}" if match[1] or _UNSLOTHS.fullmatch(parts) else parts
 
 
 def is_qat(name: str) -> bool:

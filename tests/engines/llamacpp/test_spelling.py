@@ -13,6 +13,7 @@ FILES = {
     "Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf": ("llama-3.1-8b", "Q4_K_M"),
     "Qwen_Qwen3-30B-A3B-Q4_K_M.gguf": ("qwen3-30b-a3b", "Q4_K_M"),
     "Qwen3-30B-A3B-Instruct-2507-UD-Q4_K_XL.gguf": ("qwen3-30b-a3b", "UD-Q4_K_XL"),
+    "Qwen3-8B-Q4_K_XL.gguf": ("qwen3-8b", "UD-Q4_K_XL"),
     "phi-4-Q4_K.gguf": ("phi-4", "Q4_K_M"),
     "qwen2.5-coder-7b-instruct-q4km.gguf": ("qwen2.5-coder-7b", "Q4_K_M"),
 }
@@ -35,6 +36,8 @@ def test_a_file_that_is_not_here_is_known_by_its_name(name):
         ("iq3xxs", "IQ3_XXS"),
         ("q8", "Q8_0"),
         ("Q4_K", "Q4_K_M"),
+        ("Q4_K_XL", "UD-Q4_K_XL"),  # Unsloth's without its mark: nobody else has one
+        ("Q3_K_XL", "Q3_K_XL"),  # bartowski has
         ("q4_0", "Q4_0"),
         ("mxfp4", "MXFP4"),
         ("Q6_K", "Q6_K"),

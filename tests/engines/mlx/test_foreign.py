@@ -137,3 +137,8 @@ def test_a_speech_model_has_no_class_in_either():
     assert "--stt-model" in refused.value.hint
     plan = checked("mlx_vlm.server --model mlx-community/whisper-large-v3-8bit")
     assert (plan.verdict, plan.problems[0].code) == (Verdict.DOES_NOT_START, "unsupported")
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("Qwen2.5-7B-Instruct-1M", 1_010_000), ("c4ai-command-r-v01", 131_072)])
+def test_names_that_people_ask_for_are_known_offline(name, tokens):
+    assert find_plain(name).spec.max_position_embeddings == tokens
