@@ -104,6 +104,9 @@ def _scheme(group: Config | None) -> dict[str, object] | None:
     return None if group is None else {key: value for key, value in group.data.items() if key != "targets"}
 
 
+_MOST_TOLD = 40  # letters of what a file says, in a message
+
+
 def _cache_strategy(config: Config) -> str:
     """What of the cache has a scale: all of a layer, or each head. Raises UnsupportedModelError where vLLM does (validate_kv_cache_scheme)."""
     scheme = config.section("kv_cache_scheme").data
@@ -111,9 +114,10 @@ def _cache_strategy(config: Config) -> str:
         return ""
     kind, bits, strategy = scheme.get("type"), scheme.get("num_bits"), str(scheme.get("strategy"))
     if kind != "float" or bits != 8:
-        raise UnsupportedModelError(f"Currently supported kv cache quantization is num_bits=8, type=float, however received num_bits={bits}, type={kind}")
+        received = f"num_bits={str(bits)[:_MOST_TOLD]}, type={str(kind)[:_MOST_TOLD]}"
+        raise UnsupportedModelError(f"Currently supported kv cache quantization is num_bits=8, type=float, however received {received}")
     if strategy not in ("tensor", "attn_head"):
-        raise UnsupportedModelError(f"Invalid strategy for compressed-tensors KV cache: {strategy}", "known: tensor, attn_head")
+        raise UnsupportedModelError(f"Invalid strategy for compressed-tensors KV cache: {strategy[:_MOST_TOLD]}", "known: tensor, attn_head")
     if not scheme.get("symmetric"):
         raise UnsupportedModelError("Only support symmetric scaling factor for compressed-tensors KV cache.")
     return strategy

@@ -2,6 +2,7 @@
 
 import pytest
 
+from planner.architecture.compressed_tensors import _cache_strategy
 from planner.architecture.config import Config
 from planner.architecture.formats import FP8_CHANNEL, FP8_TENSOR, FP8_TENSOR_STATIC, FP8_TENSOR_STATIC_EXPERTS, MXFP4_LINEAR, MXFP4_MARLIN, MXFP8, Target
 from planner.architecture.online import ONLINE, online_quantization
@@ -137,3 +138,18 @@ def test_of_targets_by_name_and_by_pattern_the_first_in_the_file_decides(first):
     assert method.storage(["layers.0.self_attn.o_proj"], LINEAR) is FP8_CHANNEL
     assert method.storage(["layers.39.mlp.experts.255.up_proj"], LINEAR) is FP8_CHANNEL
     assert method.storage(["layers.1.mlp.experts.0.up_proj"], LINEAR) is BF16
+
+
+@pytest.mark.parametrize(
+    ("scheme", "told"),
+    [
+        ({"num_bits": 8, "type": "float", "symmetric": True, "strategy": "s" * 500}, "Invalid strategy for compressed-tensors KV cache: sss"),
+        ({"num_bits": 4, "type": "t" * 500}, "however received num_bits=4, type=ttt"),
+        ({"num_bits": "8" * 500, "type": "float"}, "however received num_bits=888"),
+    ],
+)
+def test_what_a_file_says_of_its_cache_is_cut_in_a_message(scheme, told):
+    with pytest.raises(UnsupportedModelError) as error:
+        _cache_strategy(Config({"kv_cache_scheme": scheme}, "made"))
+    assert told in error.value.message
+    assert len(error.value.message) < 200
