@@ -12,7 +12,7 @@ from planner.architecture.text import Dims, Layer, LayerBuilder, layer_types, tw
 from planner.architecture.towers.tower import Tower
 from planner.facts.attention import FullAttention, SlidingWindow
 from planner.facts.model import VisionSpec
-from planner.facts.modules import Axis, Module, Role, Tensor
+from planner.facts.modules import Axis, Linear, Module, Role, Tensor
 
 
 def per_layer_width(config: Config) -> int:
@@ -138,28 +138,37 @@ def _vision(scope: Scope, config: Config, dims: Dims) -> tuple[list[Module], Vis
     return modules, spec
 
 
-def _audio(config: Config, dims: Dims) -> list[Module]:
-    """The audio tower, a conformer over 128 mel bands; defaults are those of Gemma4AudioConfig."""
+def _audio(scope: Scope, config: Config, dims: Dims) -> list[Module]:
+    """The audio tower, a conformer over 128 mel bands, quantized as the image tower; defaults are those of Gemma4AudioConfig."""
     hidden, out = config.integer("hidden_size", default=1024), config.integer("output_proj_dims", default=1536)
     channels = config.integers("subsampling_conv_channels") or [128, 32]
     first, second = channels[0], channels[-1]
+    scope = _tower_scope(scope, hidden)
+
+    def linear(name: str, inputs: int, outputs: int, *, bias: bool = False) -> Linear:
+        return scope.replicated(name, inputs, (outputs,), bias=bias, role=Role.PROJECTION)
+
     modules: list[Module] = [
         plain("audio_tower.subsample_conv_projection.layer0", first, 1, 3, 3),
         plain("audio_tower.subsample_conv_projection.layer1", second, first, 3, 3),
         *norm("audio_tower.subsample_conv_projection.layer0.norm", first),
         *norm("audio_tower.subsample_conv_projection.layer1.norm", second),
-        unquantized("audio_tower.subsample_conv_projection.input_proj_linear", 128 // 4 * second, hidden, role=Role.PROJECTION),
-        unquantized("audio_tower.output_proj", hidden, out, bias=True, role=Role.PROJECTION),
-        unquantized("embed_audio.embedding_projection", out, dims.hidden, role=Role.PROJECTION),
+        linear("audio_tower.subsample_conv_projection.input_proj_linear", 128 // 4 * second, hidden),
+        linear("audio_tower.output_proj", hidden, out, bias=True),
+        linear("embed_audio.embedding_projection", out, dims.hidden),
     ]
     for index in range(config.integer("num_hidden_layers", default=12, high=500)):
         at = f"audio_tower.layers.{index}"
         modules += [
-            *(plain(f"{at}.{name}", 4 * hidden, hidden) for name in ("ffn1.up", "ffn1.down", "ffn2.up", "ffn2.down")),
-            *(plain(f"{at}.self_attn.{name}", hidden, hidden) for name in ("q_proj", "k_proj", "v_proj", "post", "relative_k_proj")),
+            *(linear(f"{at}.feed_forward{block}.ffw_layer_1.linear", hidden, 4 * hidden) for block in (1, 2)),
+            *(linear(f"{at}.feed_forward{block}.ffw_layer_2.linear", 4 * hidden, hidden) for block in (1, 2)),
+            *(
+                linear(f"{at}.self_attn.{name}", hidden, hidden)
+                for name in ("q_proj.linear", "k_proj.linear", "v_proj.linear", "post.linear", "relative_k_proj")
+            ),
             plain(f"{at}.self_attn.per_dim_scale", hidden // config.integer("num_attention_heads", default=8)),
-            plain(f"{at}.lconv1d.linear_start", 2 * hidden, hidden),
-            plain(f"{at}.lconv1d.linear_end", hidden, hidden),
+            linear(f"{at}.lconv1d.linear_start.linear", hidden, 2 * hidden),
+            linear(f"{at}.lconv1d.linear_end.linear", hidden, hidden),
             plain(f"{at}.lconv1d.depthwise_conv1d", hidden, 1, config.integer("conv_kernel_size", default=5)),
             *(plain(f"{at}.norms.{index}", hidden) for index in range(9)),
         ]
@@ -171,7 +180,7 @@ def gemma4_towers(scope: Scope, top: Config, dims: Dims) -> Tower:
     vision = top.section("vision_config")
     modules, spec = _vision(scope, vision, dims)
     if top.has("audio_config"):
-        modules += _audio(top.section("audio_config"), dims)
+        modules += _audio(scope, top.section("audio_config"), dims)
     frequencies = plain("rotary_emb.inv_freq", vision.integer("head_dim", default=64) // 4, bits=32)
     return Tower(tuple(modules), spec, (plain("std_bias", spec.hidden_size), plain("std_scale", spec.hidden_size), frequencies, frequencies))
 

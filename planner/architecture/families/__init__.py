@@ -125,7 +125,7 @@ _HEAD_OF_ITS_OWN = """
     MuseGlimmerForCausalLM MuseGlimmerForConditionalGeneration NemotronHForCausalLM NemotronHPuzzleForCausalLM NemotronH_Nano_Omni_Reasoning_V3
     NemotronH_Nano_VL_V2 NemotronH_Omni_Reasoning_V3 NemotronH_Super_Omni_Reasoning_V3 OlmoeForCausalLM PhiMoEForCausalLM Qwen3NextForCausalLM
     Qwen4ExpForCausalLM Qwen4ExpForConditionalGeneration Step3TextForCausalLM Step3VLForConditionalGeneration Step3p5ForCausalLM
-    UnlimitedOCRForCausalLM DeepseekV4ForCausalLM KimiLinearForCausalLM JambaForSequenceClassification
+    UnlimitedOCRForCausalLM DeepseekV4ForCausalLM KimiK3ForConditionalGeneration KimiLinearForCausalLM JambaForSequenceClassification
 """
 _HEAD_IS_EMBEDDING = """
     Cohere2ForCausalLM Cohere2MoeForCausalLM CohereForCausalLM Gemma2ForCausalLM Gemma3nForCausalLM Gemma3nForConditionalGeneration Lfm2ForCausalLM
