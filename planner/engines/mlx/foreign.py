@@ -43,7 +43,7 @@ def read_foreign(said: Mapping[str, object], engine: str) -> Foreign:
     if method == "gptq" and engine == "mlx-lm":
         return Foreign(form=PLAIN, refusal="mlx-lm does not load GPTQ weights with g_idx, which their converters write")
     if method in _READ[engine]:
-        return Foreign(form=PLAIN, missing=(NotCovered(flag="config.json", what=f"{name}, which {engine} reads in a way of its own", effect="either"),))
+        return Foreign(form=PLAIN, missing=(NotCovered(flag="config.json", what=f"{name} as {engine} reads them", effect="either"),))
     return Foreign(form=PLAIN, refusal=f"{engine} does not load {name}")
 
 

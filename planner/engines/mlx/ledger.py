@@ -46,6 +46,8 @@ class Ledger:
         weights = exactly("weights", "weights", held.usual, f"{ask.form.name}, exact{vision}")
         if held.differs:
             weights = replace(weights, low_bytes=held.low, high_bytes=held.high, how=How.DERIVED, note=f"{ask.form.name}{vision}; {held.differs}")
+        if ask.missing:
+            weights = replace(weights, how=How.DERIVED, note=f"{ask.form.name}{vision}, as far as it is known")
         if ask.model.typed:
             weights = replace(weights, how=How.DERIVED, note=f"derived: its config was typed from public facts{'; ' * bool(held.differs)}{held.differs}")
         cache = users * self._conversation_bytes(choice)

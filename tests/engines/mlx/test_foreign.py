@@ -13,7 +13,7 @@ from planner.engines.mlx.foreign import read_foreign
 from planner.engines.mlx.memory import kv_bytes, read_format, state_bits, stored
 from planner.engines.mlx.prefill import Prompts, peak
 from planner.errors import PlannerError
-from planner.facts.plan import Plan
+from planner.facts.plan import How, Plan
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.verdict import Verdict
 from planner.questions.check import check, find_server, group_for
@@ -101,6 +101,8 @@ def test_what_a_quantization_config_is_for_mlx_lm():
 def test_what_is_read_in_a_way_of_its_own_is_unknown(tmp_path):
     plan = served(folder_of(tmp_path, {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}))
     assert plan.verdict is Verdict.UNKNOWN
+    (weights,) = (line for line in plan.lines if line.key == "weights")
+    assert weights.how is not How.EXACT  # "bf16, exact" stood beside "cannot be said"
 
 
 def test_diffusion_gemma_has_matrices_of_8_bits_and_a_canvas():
