@@ -87,8 +87,8 @@ def with_parts(plan: Plan, config: ServeConfig, parts: Sequence[NotCovered]) -> 
     more = sum(part.most_bytes or 0 for part in parts if part.effect != "adds")
     if not (less or more):
         return plan
-    low, high = max(0, int(plan.memory["kv_cache_bytes_low"]) - less), int(plan.memory["kv_cache_bytes_high"]) + more
-    note = f"{low / GIB:.2f} to {high / GIB:.2f} with what is not in the ledger"
+    low, high = int(plan.memory["kv_cache_bytes_low"]) - less, int(plan.memory["kv_cache_bytes_high"]) + more
+    note = f"{max(0, low) / GIB:.2f} to {high / GIB:.2f} with what is not in the ledger"
     wider = (replace(line, low_bytes=low, high_bytes=high, note=note) if line.key == "kv_cache" else line for line in plan.lines)
     return replace(plan, memory={**plan.memory, "kv_cache_bytes_low": low, "kv_cache_bytes_high": high}, lines=tuple(wider), binds="")
 
