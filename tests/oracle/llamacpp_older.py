@@ -29,6 +29,8 @@ CASES = (
     {"context": 2048},
     {"context": 16384},
     {"context": 16384, "kv": "q8_0"},
+    {"context": 4096, "flash": False, "parallel": 2},
+    {"context": 4096, "parallel": 4},
 )
 EMBEDS = {5590: "qwen3-0.6b"}
 EMBEDDING = ({"context": 8192, "ubatch": 512}, {"context": 8192, "ubatch": 2048}, {"context": 40960, "ubatch": 2048})
@@ -134,7 +136,9 @@ def main(build, folder):
                 kind = {"f16": 1, "q8_0": 8}[case.get("kv", "f16")]
                 flash = case.get("flash", True)
                 pooled = {"embeddings": True, "pooling_type": LAST} if "embeddings" in case else {}
-                told = llama.measure(path, **pooled, n_ctx=case["context"], n_ubatch=case.get("ubatch", 512), flash_attn=flash, type_k=kind, type_v=kind)
+                requests = case.get("parallel", 1)  # each with so much context
+                sizes = {"n_ctx": case["context"] * requests, "n_ubatch": case.get("ubatch", 512), "n_seq_max": requests}
+                told = llama.measure(path, **pooled, **sizes, flash_attn=flash, type_k=kind, type_v=kind)
                 print(json.dumps({"build": int(build), "model": name, **case, "gpu": told["CUDA0"], "host": told["CUDA_Host"]}), flush=True)
 
 

@@ -14,6 +14,7 @@ OUTPUT_IS_COUNTED = (
     5780  # GUESS of when, later than b5590 and before b8390: -ngl counts the output as one of its layers; before, it lay on a GPU with all of them alone
 )
 GATED_AT_ONCE = 5780  # #14158, 29 June 2025: a gate and what it gates make a third tensor; about then views of joined matrices are read as they lie (#14568)
+REQUESTS_APART = 5913  # #14363, 16 July 2025: parallel requests have caches of their own; before, one cache and one mask for all of them
 ROWS_ARE_SET = 6070  # #14959, 2 August 2025: a micro-batch is told where its keys and values go in a cache; before, they are copied into a view of it
 FLASH_IS_AUTO = 6325  # #15434, 30 August 2025: --flash-attn takes on, off or auto, which is the default; before, a switch that is off
 FOUR_SLOTS = 6930  # #16736, 2 November 2025: where --parallel is not said four slots share a cache; before, there is one

@@ -260,7 +260,7 @@ def _copied(attention: Attention, config: LlamaCppConfig) -> int:
         case FullAttention() | ChunkedLocal() | CrossAttention():
             cells = config.cells
         case SlidingWindow():
-            cells = window_cells(attention, config) * config.parallel
+            cells = window_cells(attention, config) * config.caches
         case LatentAttention():
             return config.cells * (attention.latent_dim + attention.rope_dim) * 2 * keys  # the values are a view of them
         case RecurrentState() | CompressedCache():

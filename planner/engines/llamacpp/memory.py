@@ -10,7 +10,7 @@ from math import prod
 from typing import assert_never
 
 from planner.engines.llamacpp.backend import Backend
-from planner.engines.llamacpp.builds import CELLS_BY_256, DEFAULT_BUILD, WINDOWS_ARE_KEPT
+from planner.engines.llamacpp.builds import CELLS_BY_256, DEFAULT_BUILD, REQUESTS_APART, WINDOWS_ARE_KEPT
 from planner.engines.llamacpp.drafter import Drafter, Drafting
 from planner.engines.llamacpp.ggml import TYPES
 from planner.engines.llamacpp.layers import Placement
@@ -66,14 +66,25 @@ class LlamaCppConfig:
     backend: Backend = Backend.CUDA
 
     @property
+    def caches(self) -> int:
+        """Caches that lie apart: one for each of the parallel requests; in earlier builds, and in Ollama's own engine (kvcache/causal.go), they share one."""
+        return self.parallel if self.build >= REQUESTS_APART and not self.own_engine else 1
+
+    @property
+    def sharing(self) -> int:
+        """Requests that share a cache."""
+        return self.sequences * self.parallel // self.caches
+
+    @property
     def cells(self) -> int:
         """Tokens the cache holds for all requests together."""
-        return self.cells_each * self.parallel
+        return self.cells_each * self.caches
 
     @property
     def cells_each(self) -> int:
-        """Tokens that each of the parallel caches holds."""
-        return round_up(self.context, CELL_PADDING if self.flash_attention or self.build >= CELLS_BY_256 else _EARLY_PADDING)
+        """Tokens that each of the caches holds."""
+        padding = CELL_PADDING if self.flash_attention or self.build >= CELLS_BY_256 else _EARLY_PADDING
+        return round_up(self.context * self.parallel // self.caches, padding)
 
 
 def with_drafts(config: LlamaCppConfig, drafting: Drafting, model: GgufModel) -> LlamaCppConfig:
@@ -93,7 +104,7 @@ def cache_bytes(attention: Attention, config: LlamaCppConfig, value_width: int =
         case FullAttention() | ChunkedLocal() | CrossAttention():
             return _keys_and_values(config, config.cells, attention.kv_heads * attention.head_dim, max(value_width, attention.kv_heads * attention.head_dim_v))
         case SlidingWindow():
-            cells = window_cells(attention, config) * config.parallel
+            cells = window_cells(attention, config) * config.caches
             return _keys_and_values(config, cells, attention.kv_heads * attention.head_dim, max(value_width, attention.kv_heads * attention.head_dim_v))
         case LatentAttention(index_dim=index_dim) if index_dim:
             return config.cells * index_width(attention) * 2
@@ -118,7 +129,7 @@ def keys_and_values(attention: Attention, config: LlamaCppConfig) -> tuple[int, 
     whole = cache_bytes(attention, config)
     match attention:
         case FullAttention() | ChunkedLocal() | CrossAttention() | SlidingWindow():
-            cells = window_cells(attention, config) * config.parallel if isinstance(attention, SlidingWindow) else config.cells
+            cells = window_cells(attention, config) * config.caches if isinstance(attention, SlidingWindow) else config.cells
             values = _keys_and_values(config, cells, 0, attention.kv_heads * attention.head_dim_v)
             return whole - values, values
         case LatentAttention():
@@ -134,7 +145,7 @@ def window_cells(attention: SlidingWindow, config: LlamaCppConfig) -> int:
     whole = config.cells_each
     kept = max(attention.window, config.window_memory)
     is_whole = config.whole_windows or (config.build < WINDOWS_ARE_KEPT and not config.own_engine)
-    return whole if is_whole else min(whole, round_up(kept * config.sequences + config.ubatch, CELL_PADDING))
+    return whole if is_whole else min(whole, round_up(kept * config.sharing + config.ubatch, CELL_PADDING))
 
 
 def _keys_and_values(config: LlamaCppConfig, rows: int, key_dim: int, value_dim: int) -> int:
