@@ -62,8 +62,8 @@ METHODS |= {"tpu_int8": (OLDEST, 13), "ptpc_fp8": (OLDEST, 18), "petit_nvfp4": (
 METHODS |= {"cpu_gptq": (12, 13), "cpu_awq": (12, 22), "modelopt_mxfp8": (16, NEWEST), "modelopt_mixed": (17, NEWEST), "mxfp8": (19, NEWEST)}
 METHODS |= dict.fromkeys(("online", "humming", "gpt_oss_mxfp4", "deepseek_v4_fp8"), (20, NEWEST))
 METHODS |= dict.fromkeys(("fp8_per_tensor", "fp8_per_block", "int8_per_channel_weight_only"), (20, NEWEST))
-METHODS |= {"auto_gptq": (22, NEWEST), "auto_awq": (25, NEWEST), "fp8_per_channel": (25, NEWEST), "nvfp4_per_token": (26, NEWEST)}
-UNREAD = (15, 24)  # releases without a source distribution: of what differs on both sides of one, nobody knows which it has
+METHODS |= {"auto_gptq": (22, NEWEST), "auto_awq": (24, NEWEST), "fp8_per_channel": (24, NEWEST), "nvfp4_per_token": (26, NEWEST)}
+UNREAD = (15,)  # a release without a source distribution: of what differs on both sides of it, nobody knows which it has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

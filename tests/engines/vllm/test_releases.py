@@ -229,11 +229,11 @@ def test_the_reason_against_a_quantization_is_vllms(asked, version, told):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_each_release_has_the_methods_of_its_source(version):
-    """layers/quantization/__init__.py, where its source lies beside the judges; of the two releases without one, what both neighbours have and more."""
+    """layers/quantization/__init__.py, where its source lies beside the judges; of the release without one, what both neighbours have and more."""
     sources = Path.home() / ".cache" / "serve-plan" / "vllm-sources" / version / "vllm" / "model_executor" / "layers" / "quantization" / "__init__.py"
     known = {name for name in METHODS if knows_method(name, version)}
     unread = {name for name in METHODS if is_unread_method(name, version)}
-    assert bool(unread) is (version in ("0.15", "0.24"))
+    assert bool(unread) is (version == "0.15")
     if sources.exists():
         listed = sources.read_text().partition("QuantizationMethods = Literal[")[2].partition("\n]")[0]
         assert known == {line.strip().strip('",') for line in listed.splitlines() if line.strip() and not line.strip().startswith("#")}
