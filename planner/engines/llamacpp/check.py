@@ -99,7 +99,8 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     machine = _machine(settings, group, dict(command.env))
     said = str(settings.get("device") or ""), command.version or ""
     backend = backend_of(machine.group.gpu.vendor, *said, env=dict(command.env))
-    asked = replace(_config({**_defaults_of(command), **settings}, named), build=build, backend=backend)
+    defaults = _defaults_of(command, is_metal=machine.group.gpu.vendor == "apple")
+    asked = replace(_config({**defaults, **settings}, named), build=build, backend=backend)
     asked = config_by_hand(asked, settings, named.model, machine.gpus)
     drafting = drafting_of(settings, named.model, catalogue, is_here=not command.contained)
     asked = with_drafts(asked, drafting, named.model)
@@ -125,13 +126,13 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     return decided(plan, read, missing=missing, warnings=warnings, fix="weights of fewer bits, or another GPU", alternatives=changes)
 
 
-def _defaults_of(command: Command) -> dict[str, Value]:
+def _defaults_of(command: Command, *, is_metal: bool) -> dict[str, Value]:
     """What a program or an earlier build sets where nothing is said, and llama-server of today does not."""
     build, own = server.build_of(command), dict[str, Value]()
     if server.program_of(command) != SERVER or build < FOUR_SLOTS:
         own["parallel"] = 1
     if build < FLASH_IS_AUTO:
-        own["flash_attn"] = "off"
+        own |= {"flash_attn": "off"} if is_metal else {"flash_attn": "off", "n_gpu_layers": "0"}
     return own
 
 

@@ -19,7 +19,8 @@ from planner.engines.llamacpp.memory import LlamaCppConfig, kv_bytes
 from planner.engines.llamacpp.model import converted, in_library
 from planner.engines.llamacpp.named import by_repository
 from planner.engines.llamacpp.stored import from_header
-from planner.questions.check import check, find_server, group_for
+from planner.facts.question import StackRow
+from planner.questions.check import check, find_server, group_for, machine_for
 from planner.units import MIB
 from tests.oracle import gguf_shapes
 
@@ -325,3 +326,10 @@ def test_unsloths_mixtures_are_laid_out_by_their_types(repo, weights, host):
     named = by_repository({"hf_repo": f"unsloth/{repo}"}, resolve)
     assert named.model.input_bytes / MIB == pytest.approx(host, abs=0.01)
     assert (sum(named.model.layer_bytes) + named.model.output_bytes) / MIB == pytest.approx(weights, rel=named.model.weights_error_permille / 1000)
+
+
+@pytest.mark.parametrize(("gpu", "version", "layers"), [("rx7900gre", "b5898", 0), ("rx7900gre", "b6400", 41), ("m4-max-64gb", "b5898", 41)])
+def test_without_a_number_of_layers_none_lay_on_a_gpu_before_august_2025_but_with_metal(gpu, version, layers):
+    """ROCm/ROCm#5104, b5898: 14,965.61 MiB of Qwen3-14B Q8_0 in main memory. llama_model_default_params of b4753, b5590 and b6301 says 0, of b7347 999."""
+    command = replace(find_server("llama-server -m Qwen3-14B-Q8_0.gguf -c 4096"), version=version)
+    assert dict(check(command, machine_for(command, StackRow(gpu=gpu, services=[]))).settings)["gpu_layers"] == layers
