@@ -150,7 +150,7 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
     layers[output] += 1
     count = copies(config, where, gpus)
     lent = _lent(model, config, where)
-    is_bare = config.gpu_layers == 0 and config.lends and config.build >= MASK_IS_HALF
+    is_bare = config.gpu_layers == 0 and config.lends and not config.own_engine
     main = 0 if config.vision and (where.layers_on_gpu or is_bare) else None  # the projector lies on the first GPU (tools/mtmd/clip.cpp)
     shares = tuple(
         Held(

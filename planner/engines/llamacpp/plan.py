@@ -293,10 +293,10 @@ def _weights(size: int, error: int, note: str, *, is_split: bool) -> Line:
 
 
 def _compute(ask: GgufAsk, config: LlamaCppConfig, size: int) -> Line:
-    """The compute buffer; of Ollama's own engine, which had graphs of its own, with how far logs lie from llama.cpp's: 0.19 GiB for 0.32, 0.86 for 0.55."""
+    """The compute buffer; of Ollama's own engine, which had graphs of its own, with how far logs lie from llama.cpp's: 0.19 GiB for 0.32, 1.1 for 0.56."""
     if config.own_engine:
-        low, high = size * 11 // 20, size * 8 // 5
-        return Line(key="compute", name="compute graph", bytes=size, low_bytes=low, high_bytes=high, how=How.ESTIMATED, note="of Ollama's own engine: two logs")
+        low, high = size * 11 // 20, size * 2
+        return Line(key="compute", name="compute graph", bytes=size, low_bytes=low, high_bytes=high, how=How.ESTIMATED, note="of Ollama's own engine: few logs")
     line = _derived("compute", "compute buffer", size, "derived from llama.cpp's graph", config)
     copies = size - compute_bytes(ask.model, replace(config, backend=Backend.VULKAN)) if config.backend is Backend.OPEN else 0
     if config.backend is Backend.VULKAN and config.build < MASK_IS_HALF and config.flash_attention and ask.model.has_state:

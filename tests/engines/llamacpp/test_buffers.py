@@ -94,6 +94,17 @@ def test_a_head_in_main_memory_is_copied_for_a_batch_of_logits(name, context, fl
     assert held.compute_bytes / MIB == pytest.approx(mib, rel=0.007)
 
 
+# -ngl 0: the GPU computes batches all the same, of b4753 as of b5590; ROCm/ROCm#5104 has it in b5898.
+@pytest.mark.parametrize(("name", "context", "mib"), [("llama-3.1-8b", 2048, 1260.5), ("qwen2.5-32b", 2048, 1792), ("qwen2.5-32b", 16384, 1792)])
+@pytest.mark.parametrize(("build", "flash"), [(4753, False), (5590, True)])
+def test_a_batch_is_computed_on_a_gpu_where_nothing_lies(build, flash, name, context, mib, tmp_path):
+    write, shape = gguf_shapes.MODELS[name]
+    write(tmp_path / "older.gguf", shape | {"layers": 4})
+    config = LlamaCppConfig(context=context, flash_attention=flash, gpu_layers=0, build=build)
+    (held,) = ledger_of(from_header(read_header(tmp_path / "older.gguf"), name), config, (900 << 30,)).gpus
+    assert held.compute_bytes / MIB == pytest.approx(mib, abs=0.03)
+
+
 PIPELINES = [json.loads(line) for line in (DATA / "llamacpp_pipelines.jsonl").read_text().splitlines()]
 
 
