@@ -77,7 +77,7 @@ def read_command(command: Command) -> Command:
     settings, refused = read_flags(SETTINGS, {flag: value for flag, value in values.items() if not _is_open(value, command.unresolved)}, stoi)
     problems = [*faults, *(Problem(code="unknown-flag", message=f"invalid argument: {shown(word)}", fix="leave it out") for word in rest)]
     problems += [Problem(code="bad-value", message=message, fix=f"correct {flag}") for flag, message in refused.items()]
-    problems += _refused(settings)
+    problems += _refused(settings, build_of(command))
     return replace(
         command,
         program=(program_of(command),),
@@ -102,7 +102,7 @@ def missing(values: Mapping[str, str | bool]) -> list[NotCovered]:
     return [_NOT_COVERED[flag] for flag, value in values.items() if flag in _NOT_COVERED and value not in (False, "none", "0")]
 
 
-def _refused(settings: Mapping[str, Value]) -> Iterator[Problem]:
+def _refused(settings: Mapping[str, Value], build: int) -> Iterator[Problem]:
     """Values that it refuses before it loads a model (common/arg.cpp), and what its context refuses (src/llama-context.cpp)."""
     for name in ("cache_type_k", "cache_type_v", "cache_type_k_draft", "cache_type_v_draft"):
         if (kind := setting(settings, name)) not in KV_TYPES:
@@ -113,9 +113,10 @@ def _refused(settings: Mapping[str, Value]) -> Iterator[Problem]:
     layers = str(setting(settings, "n_gpu_layers"))
     if layers not in ("auto", "all") and not re.match(r"\s*[-+]?\d", layers):
         yield Problem(code="bad-value", message=f"--n-gpu-layers is {shown(layers)!r}: expected a number, auto or all", fix="--n-gpu-layers all")
-    is_off = str(setting(settings, "flash_attn")) in ("off", "disabled", "false", "0")
+    is_switch = build < FLASH_IS_AUTO
+    is_off = str(settings.get("flash_attn", "off") if is_switch else setting(settings, "flash_attn")) in ("off", "disabled", "false", "0")
     if is_off and (kind := str(setting(settings, "cache_type_v"))) not in ("f16", "f32", "bf16") and kind in KV_TYPES:
-        yield Problem(code="bad-value", message=f"a V cache of {kind} requires flash attention", fix="--flash-attn on")
+        yield Problem(code="bad-value", message=f"a V cache of {kind} requires flash attention", fix="--flash-attn" if is_switch else "--flash-attn on")
 
 
 def remarks(values: Mapping[str, str | bool]) -> Iterator[Warn]:

@@ -22,6 +22,7 @@ _SINCE: dict[str, tuple[str, tuple[int, ...]]] = {
     "bailingmoe": ("bailingmoe", (0, 6, 6)),
     "bailingmoev2": ("bailingmoe2", (0, 12, 11)),
     "cohere2": ("cohere2", (0, 5, 5)),
+    "deepseekocr": ("deepseekocr", (0, 13, 0)),
     "dots1": ("dots1", _AFTER_0_11),
     "ernie45": ("ernie4_5", _AFTER_0_11),
     "ernie45moe": ("ernie4_5-moe", _AFTER_0_11),
@@ -33,6 +34,7 @@ _SINCE: dict[str, tuple[str, tuple[int, ...]]] = {
     "glm4": ("glm4", (0, 6, 6)),
     "glm4moe": ("glm4moe", _AFTER_0_11),
     "glm4moelite": ("glm4moelite", (0, 14, 3)),
+    "glmocr": ("glmocr", (0, 15, 5)),
     "gptoss": ("gptoss", (0, 11, 0)),
     "granitemoehybrid": ("granitehybrid", _AFTER_0_11),
     "grovemoe": ("grovemoe", (0, 12, 4)),
@@ -46,6 +48,7 @@ _SINCE: dict[str, tuple[str, tuple[int, ...]]] = {
     "mistral3": ("mistral3", (0, 6, 5)),
     "nemotronh": ("nemotron_h", (0, 12, 4)),
     "nemotronhmoe": ("nemotron_h_moe", (0, 13, 4)),
+    "nomicbertmoe": ("nomic-bert-moe", (0, 6, 8)),
     "olmo2": ("olmo2", (0, 5, 2)),
     "olmo3": ("olmo3", (0, 13, 4)),
     "phimoe": ("phimoe", (0, 5, 13)),
@@ -73,6 +76,8 @@ def too_new(model: GgufModel, version: str | None, tag: str) -> list[Problem]:
     plain = re.sub(r"[_-]", "", model.architecture.lower())
     if plain.startswith("nemotronh") and model.has_experts:
         plain = "nemotronhmoe"
+    if plain.startswith("nomicbert") and model.has_experts:
+        plain = "nomicbertmoe"
     known = max((name for name in _SINCE if plain.startswith(name)), key=len, default="")
     name, first = _SINCE.get(known, ("", (0,)))
     if not is_before(version, first) or (known in _OF_ITS_LIBRARY and (not tag or tag.startswith(_OF_OTHERS))):

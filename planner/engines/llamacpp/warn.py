@@ -22,7 +22,7 @@ from planner.units import gib, tokens
 
 def warnings(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: Plan) -> tuple[Warn, ...]:
     """All warnings of a plan, the gravest first."""
-    warns = outside(held, plan, is_ollama=ask.is_ollama)
+    warns = outside(held, plan, is_ollama=ask.is_ollama, by_hand=ask.gpu_layers is not None)
     if few := narrow(plan):
         warns.append(Warn(code=LITTLE_LEFT, message=few))
     elif plan.verdict is Verdict.TIGHT:
@@ -53,11 +53,13 @@ def _not_made(ask: GgufAsk, beside: str) -> Warn:
     return Warn(code="mix-not-made", message=told + (f", its vision projector as {beside}" if beside else ""))
 
 
-def outside(held: LlamaCppLedger, plan: Plan, *, is_ollama: bool) -> list[Warn]:
-    """What of a server lies in main memory, and whether that was checked."""
+def outside(held: LlamaCppLedger, plan: Plan, *, is_ollama: bool, by_hand: bool = False) -> list[Warn]:
+    """What of a server lies in main memory, and whether that was checked. `by_hand`: the number of layers is said, or a build's default."""
     if held.is_whole or not plan.starts:
         return []
     up_to = f"all is on the GPU up to {tokens(plan.longest_context)} tokens" if plan.longest_context else "no context keeps all on the GPU"
+    if by_hand and not is_ollama and plan.longest_context:
+        up_to = f"--n-gpu-layers {plan.layers} puts all on the GPU, up to {tokens(plan.longest_context)} tokens"
     if is_ollama:
         size, percent = ollama.listed(held)
         up_to += f"; `ollama ps` shows {size / 1e9:.0f} GB, {percent}%/{100 - percent}% CPU/GPU"

@@ -60,7 +60,13 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
         )
         read = replace(read, faults=(*read.faults, Problem(code="unsupported", message=message, fix="leave out --kv-bits")))
     if refusal := held.refusal or _unserved(ask):
-        fix = SPEECH_FIX if is_speech(plain.spec) else "mlx_vlm.server" if not held.refusal else "the original or a conversion for MLX (mlx-community)"
+        fix = (
+            SPEECH_FIX
+            if is_speech(plain.spec)
+            else read.program[0].replace("mlx_lm", "mlx_vlm")
+            if not held.refusal
+            else "the original or a conversion for MLX (mlx-community)"
+        )
         read = replace(read, faults=(*read.faults, Problem(code="unsupported", message=refusal, fix=fix)))
     plan = plan_as_asked(ask)
     release = VERSIONS[ask.engine]

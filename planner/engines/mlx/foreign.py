@@ -35,7 +35,9 @@ def read_foreign(said: Mapping[str, object], engine: str) -> Foreign:
             return Foreign(
                 form=PLAIN, refusal=f"mlx-lm reads AWQ of 4 bits in groups of 32, 64 or 128, this has {shown(str(bits))} in groups of {shown(str(group))}"
             )
-        form = MlxFormat(name="4bit AWQ", bits=4, group=int(str(group)), apart=((Role.ROUTER, PLAIN), (Role.HEAD, PLAIN)), embedding=PLAIN, is_foreign=True)
+        form = MlxFormat(
+            name="4bit AWQ", bits=4, group=int(float(str(group))), apart=((Role.ROUTER, PLAIN), (Role.HEAD, PLAIN)), embedding=PLAIN, is_foreign=True
+        )
         kept = said.get("modules_to_not_convert")
         others = [str(each) for each in kept if str(each) not in _BESIDE] if isinstance(kept, list) else []
         missing = NotCovered(flag="config.json", what=f"modules that stay in 16 bits ({shown(', '.join(others), 60)})", effect="adds")

@@ -10,7 +10,7 @@ from planner.engines.naming import named
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
 from planner.engines.vllm.placement import Ask
-from planner.engines.vllm.rules import quantization_problem, unsaid_quantization
+from planner.engines.vllm.rules import heard_tokens, least_batch, quantization_problem, unsaid_quantization
 from planner.engines.vllm.settings import Pins, pins_of
 from planner.engines.vllm.speculation import read, with_tokens
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
@@ -57,8 +57,19 @@ def request_of(service: ServiceRow, group: GpuGroup, version: str | None, catalo
             raise PlannerError(f"{made.missing.what} are not known here", "a drafter of `plan list models`, or a folder with its config.json")
         model, pins = made.model, replace(pins, speculative_config=with_tokens(pins.speculative_config, made.tokens))
     _check_acceptance(service.acceptance_length, model)
+    _check_batch(pins, model)
     context = service.context if isinstance(service.context, int) else None
     return Request(model=model, group=group, pins=pins, context=context, users=service.users, load=service.load), source
+
+
+def _check_batch(pins: Pins, model: ModelSpec) -> None:
+    """Refuse a batch that cannot hold what is never divided, as vLLM does (v1/core/encoder_cache_manager.py)."""
+    least = max(least_batch(model, VERSIONS[pins.vllm_version]), heard_tokens(model))
+    if pins.max_num_batched_tokens and pins.max_num_batched_tokens < least:
+        raise PlannerError(
+            f"--max-num-batched-tokens {pins.max_num_batched_tokens} does not hold the {least:,} tokens of a film or a sound, which this model takes in one step",
+            f"--max-num-batched-tokens {least}",
+        )
 
 
 def _check_acceptance(length: float | None, model: ModelSpec) -> None:

@@ -142,6 +142,8 @@ def parse_flags(
         faults.append(
             FlagFault(taken.rest[0], f"unrecognized arguments: {rest!r}; vLLM takes one model", "leave it out, or quote what belongs together", value=True)
         )
+    if (method := taken.values.get("--quantization")) and isinstance(method, str) and method not in unresolved:
+        taken.values["--quantization"] = method.lower()  # config/model.py validate_quantization_before
     if taken.values.pop(HELP, False):
         faults.append(FlagFault(HELP, "--help prints the flags and starts no server", "leave it out"))
     faults += refused_together(taken.values, here=here, rust=rust)

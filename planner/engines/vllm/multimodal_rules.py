@@ -84,7 +84,7 @@ def largest_item(values: Mapping[str, str | bool], model: ModelSpec, config: Ser
         return None if left_out and values.get("--enable-mm-embeds") else 0  # embeddings come where nothing else may
     kinds, vision = kinds_taken(model, values), model.vision
     if heard := heard_tokens(model):
-        return heard
+        return 0 if limits(values).get("audio") == 0 else heard
     if is_gemma4(model) and (film := _gemma4_film(values) if "video" in kinds else 0) >= _LARGEST_GEMMA4_PICTURE:
         return film
     if any(isinstance(limit, dict) and not set(limit) <= {"count"} for limit in limits(values).values()):

@@ -202,7 +202,7 @@ def of_the_plan(model: ModelSpec, config: ServeConfig) -> Iterator[NotCovered]:
 def of_the_cache(model: ModelSpec, config: ServeConfig) -> Iterator[NotCovered]:
     """Forms of the cache of which nobody knows whether a release takes them."""
     if model.scales_by_head and VERSIONS[config.vllm_version].minor == SCALES_BY_HEAD:
-        what = f"a cache with a scale a head, which vLLM {config.vllm_version}, whose source was not read, may refuse,"
+        what = f"whether vLLM {config.vllm_version}, whose source was not read, takes a cache with a scale a head"
         yield NotCovered(flag="kv_cache_scheme", what=what, effect="either")
     if unjudged_octave(model, config.kv_cache_dtype):
         yield NotCovered(flag=f"--kv-cache-dtype {config.kv_cache_dtype}", what=f"the cache of {model.architecture} in that form", effect="either")
@@ -212,9 +212,7 @@ def of_the_quantization(model: ModelSpec, config: ServeConfig) -> Iterator[NotCo
     """What of `--quantization` no ledger holds."""
     name = config.quantization
     if name and is_unread_method(name, config.vllm_version):
-        yield NotCovered(
-            flag=f"--quantization {name}", what=f"a method that vLLM {config.vllm_version}, whose source was not read, may not have", effect="either"
-        )
+        yield NotCovered(flag=f"--quantization {name}", what=f"whether vLLM {config.vllm_version}, whose source was not read, has it", effect="either")
     elif is_quantized_while_loading(name, model.quantization, config.vllm_version):
         yield NotCovered(flag=f"--quantization {name}", what="weights quantized while loading in this way", effect="either")
 

@@ -155,7 +155,9 @@ _NAMES = frozenset({*_SAME_METHOD, *_SAME_METHOD.values(), "auto-round", "fp8", 
 
 # Quantize a 16-bit checkpoint while loading, in ways whose sizes are not known here (config/quantization.py _ONLINE_SHORTHANDS).
 BITSANDBYTES, HUMMING = "bitsandbytes", "humming"
-_WHILE_LOADING = frozenset({"online", "torchao", HUMMING})
+_WHILE_LOADING = frozenset(
+    {"online", "torchao", "rtn", "ptpc_fp8", HUMMING}
+)  # rtn and ptpc_fp8 of earlier releases need no config (weight_utils.py get_quant_config)
 _ANEW = frozenset({"online", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel", "mxfp8", "int8_per_channel_weight_only", "nvfp4_per_token"})
 _SAYS_HOW = 33  # since when "online" and "torchao" alone are read so (model_loader/weight_utils.py get_quant_config)
 

@@ -333,3 +333,19 @@ def test_without_a_number_of_layers_none_lay_on_a_gpu_before_august_2025_but_wit
     """ROCm/ROCm#5104, b5898: 14,965.61 MiB of Qwen3-14B Q8_0 in main memory. llama_model_default_params of b4753, b5590 and b6301 says 0, of b7347 999."""
     command = replace(find_server("llama-server -m Qwen3-14B-Q8_0.gguf -c 4096"), version=version)
     assert dict(check(command, machine_for(command, StackRow(gpu=gpu, services=[]))).settings)["gpu_layers"] == layers
+
+
+def test_before_august_2025_a_quantized_cache_of_values_wants_the_switch():
+    """b5590: 'V cache quantization requires flash_attn' (ggml-org/llama.cpp#10378); today it is on where nothing is said."""
+    text = "llama-server -m Qwen3-14B-Q8_0.gguf -c 4096 -ngl 99 -ctv q8_0"
+    for words, version, fixes in ((text, "b5590", ["--flash-attn"]), (f"{text} -fa", "b5590", []), (text, "b6400", [])):
+        command = replace(find_server(words), version=version)
+        plan = check(command, group_for(command, "h100", 1, "server"))
+        assert [problem.fix for problem in plan.problems] == fixes
+        assert plan.starts is not bool(fixes)
+
+
+def test_layers_that_a_build_leaves_in_main_memory_come_with_what_puts_them_on_the_gpu():
+    command = replace(find_server("llama-server -m Qwen3-14B-Q8_0.gguf -c 4096"), version="b5590")
+    (told,) = (warn.message for warn in check(command, group_for(command, "rtx4090", 1, "server")).warnings if warn.code == "layers-on-cpu")
+    assert "--n-gpu-layers 41 puts all on the GPU" in told

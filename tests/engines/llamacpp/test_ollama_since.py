@@ -15,6 +15,7 @@ from planner.questions.check import check, find_server, group_for
 @pytest.mark.parametrize(("tag", "name", "before", "first"), [
     ("qwen3:8b", "qwen3", "0.6.5", "0.6.6"), ("gemma3:4b", "gemma3", "0.5.13", "0.6.0"), ("gpt-oss:20b", "gptoss", "0.10.1", "0.11.0"),
     ("qwen3.5:9b", "qwen35", "0.17.0", "0.17.1"), ("gemma4:31b", "gemma4", "0.19.0", "0.20.0"), ("qwen3-next:80b", "qwen3next", "0.13.1", "0.13.2"),
+    ("deepseek-ocr:3b", "deepseekocr", "0.12.11", "0.13.0"),
 ])  # fmt: skip
 def test_a_release_older_than_the_model_refuses_it(tag, name, before, first):
     server = find_server(f"ollama serve; ollama run {tag}")
@@ -34,6 +35,7 @@ def test_files_of_others_may_have_an_older_name():
 
 
 def test_its_own_engine_runs_nothing_before_a_release_reads_it():
+    assert {"bert", "deepseek2", "deepseekv2", "deepseekv3", "mllama", "nomicbert"} == set(ollama_own._OWN) - set(_SINCE)  # read before, by llama.cpp
     assert {name for name in _SINCE if ollama_own.is_before(".".join(map(str, ollama_own._OWN.get(name, ((9, 9), ()))[0])), _SINCE[name][1])} == set()
 
 

@@ -58,6 +58,7 @@ def test_awq_is_held_in_4_bits_and_what_it_leaves_in_16(tmp_path):
     norms = 2 * (2 * 256 + 2 * 64) + 256
     assert plan.memory["weights_bytes"] == quantized * 4 // 8 + quantized // 128 * 4 + (2 * 1024 * 256 + norms) * 2
     assert plan.verdict is Verdict.STARTS
+    assert served(folder_of(tmp_path, AWQ | {"group_size": 128.0})).memory == plan.memory
     again = answer_for(StackRow(gpu="m4-24gb", engine="mlx", services=[ServiceRow(model=str(tmp_path))])).plans[0]
     assert again.memory["weights_bytes"] == plan.memory["weights_bytes"]
 

@@ -561,3 +561,11 @@ def test_graphs_lie_in_the_budget_as_the_environment_asks():
     assert not graphs("", "0.19")
     assert graphs(f"{name}=1", "0.19")
     assert not graphs(f"{name}=1", "0.17")
+
+
+@pytest.mark.parametrize(("words", "verdict"), [
+    ("Qwen/Qwen3-8B-AWQ --quantization AWQ", Verdict.STARTS), ("Qwen/Qwen3-8B --quantization FP8", Verdict.STARTS), ("Qwen/Qwen3-8B --quantization RTN", Verdict.UNKNOWN),
+])  # fmt: skip
+def test_a_quantization_is_read_in_any_case(words, verdict):
+    """config/model.py validate_quantization_before; RTN of 0.12 quantizes while loading, by a size that nobody compared."""
+    assert checked(f"vllm serve {words} --max-model-len 8192", "h100", version="0.12" if "RTN" in words else None).verdict is verdict

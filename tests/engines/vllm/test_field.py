@@ -10,8 +10,11 @@ from planner.catalogue.load import find_gpu, find_model
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.search import best
 from planner.engines.vllm.settings import Pins
+from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
+from planner.facts.question import ServiceRow, StackRow
 from planner.questions.check import check, find_server, group_for
+from planner.questions.plan import answer_for
 
 DATA = Path(__file__).parents[2] / "data"
 CASES = {case["id"]: case for case in yaml.safe_load((DATA / "field_vllm.yaml").read_text())}
@@ -132,6 +135,7 @@ def test_no_start_is_sure_on_memory_that_an_amd_gpu_shares(gpu):
         ("openai/whisper-large-v3", "--max-num-batched-tokens 1024", "0.33.0", 1500),
         ("openai/whisper-large-v3", "--max-num-seqs 3", "0.33.0", 1500),  # the default is no larger than all sequences: 3 x 448
         ("openai/whisper-large-v3", "--max-num-batched-tokens 1500", "0.33.0", 0),
+        ("openai/whisper-large-v3", "--max-num-batched-tokens 1024 --limit-mm-per-prompt.audio 0", "0.33.0", 0),
         ("openai/whisper-large-v3", "", "0.33.0", 0),
         ("google/gemma-4-31B-it", "--max-num-batched-tokens 2048", "0.19.0", 0),  # divided then
         ("google/gemma-4-31B-it", "--max-num-batched-tokens 2048", "0.20.0", 2496),
@@ -155,3 +159,9 @@ def test_no_plan_for_a_sound_has_a_batch_that_holds_none(gpu, users):
     pins = Pins(vllm_version="0.19" if gpu == "gtx1660" else "0.33", gpu_memory_utilization=0.4)
     choice = best(Request(model=model, group=GpuGroup(gpu=find_gpu(gpu), count=1), pins=pins, users=users))
     assert choice.config.max_num_batched_tokens >= 1500
+
+
+@pytest.mark.parametrize(("gpu_name", "model", "batch", "least"), [("rtx4090", "whisper-large-v3", 1024, 1500), ("h200", "gemma-4-31b", 2048, 2496)])
+def test_a_pinned_batch_that_does_not_hold_an_item_is_refused_in_a_plan_too(gpu_name, model, batch, least):
+    with pytest.raises(PlannerError, match=f"{batch} does not hold the {least:,} tokens"):
+        answer_for(StackRow(gpu=gpu_name, services=[ServiceRow(model=model, max_num_batched_tokens=batch)]))
