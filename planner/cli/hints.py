@@ -162,7 +162,10 @@ def _not_of_runtime(named: str, values: PlanValues, names: Collection[str]) -> t
     foreign = [name for name in names if name in questioned]  # other engines are imported where there is one
     for name in foreign:  # typed, maybe as by default
         if owners := [other.title for key, other in ENGINES.items() if name in (*other.own_settings, f"{key}_version")]:
-            return [name], "is " + " and ".join(f"{title}'s" for title in owners) + f"; {mine.title} has no such setting"
+            own = f"{engine}_version"
+            is_release = name.endswith("_version") and own in {item.name for item in fields(StackRow)}
+            theirs = f"{mine.title}'s is {flag_of(own)}" if is_release else f"{mine.title} has no such setting"
+            return [name], "is " + " and ".join(f"{title}'s" for title in owners) + f"; {theirs}"
     return [], ""
 
 

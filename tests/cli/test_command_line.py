@@ -375,6 +375,7 @@ def test_what_a_list_takes_it_reads(asked, taken, capsys):
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--top", "3"), "leave it out: plan --gpu rtx4090 --model qwen3-8b\n"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--prices", "x.yaml"), "--prices is for choosing"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--engine", "ollama", "--vllm-version", "0.19"), "--vllm-version is vLLM's; Ollama has no such setting"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--engine-version", "0.19"), "--engine-version is llama.cpp's; vLLM's is --vllm-version"),
         (
             ("--gpu", "m4-max-64gb", "--model", "qwen3-8b", "--dtype", "float16"),
             "--dtype is vLLM's; MLX has no such setting; leave it out: plan --gpu m4-max-64gb",

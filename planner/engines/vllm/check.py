@@ -243,7 +243,8 @@ def value_problems(config: ServeConfig, values: Mapping[str, str | bool], model:
     yield from contradictions(EngineArgs(config=config, values=values, model=model, env=env, gpu=group.gpu))
     yield from offload_problems(config)
     if problem := rules.quantization_problem(config.quantization, model.quantization, config.vllm_version):
-        yield Problem(code="unsupported", message=problem, fix="leave --quantization out; vLLM detects it")
+        fix = "vLLM detects it" if model.quantization else "the checkpoint stays in 16 bits; --quantization fp8 makes 8 of them"
+        yield Problem(code="unsupported", message=problem, fix=f"leave --quantization out; {fix}")
     yield from _drafting_problems(config)
     if config.lora and (problem := lora.cpu_problem(config.lora, config.max_cpu_loras)):
         yield Problem(code="bad-value", message=problem, fix=f"--max-cpu-loras {config.max_loras}")

@@ -80,7 +80,7 @@ def test_a_command_that_starts_has_no_problem():
             {},
             "unsupported",
             "--quantization awq: the checkpoint is not quantized",
-            "leave --quantization out; vLLM detects it",
+            "leave --quantization out; the checkpoint stays in 16 bits; --quantization fp8 makes 8 of them",
         ),
     ],
 )
