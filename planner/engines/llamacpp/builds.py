@@ -25,7 +25,7 @@ MASK_IS_HALF = 9410  # ggml-org/llama.cpp#23764, 27 May 2026: with flash attenti
 FEW_OUTPUTS = 9460  # #23861, 1 June 2026: llama-server reserves logits of one token for each slot, not of a whole micro-batch
 COPIES_RESERVED = 9500  # #23907, 4 June 2026: flash attention's 16-bit copies of a quantized cache are part of the compute buffer, and no longer of CUDA's pool
 STATES_ROLLED_BACK = (
-    9600  # GUESS: a log of May 2026 has one state a slot with MTP; b9849 (HilbertraumAI/HilbertRaum) and v0.5.0 one more for each drafted token
+    9222  # GUESS of when, in May 2026: a log of that month has one state a slot with MTP; b9222, b9849 and v0.5.0 one more for each drafted token
 )
 _NAME = re.compile(r"b?(\d{4,5})|v?(\d+)\.(\d+)(?:\.(\d+))?")
 

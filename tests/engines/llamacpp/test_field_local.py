@@ -349,3 +349,11 @@ def test_layers_that_a_build_leaves_in_main_memory_come_with_what_puts_them_on_t
     command = replace(find_server("llama-server -m Qwen3-14B-Q8_0.gguf -c 4096"), version="b5590")
     (told,) = (warn.message for warn in check(command, group_for(command, "rtx4090", 1, "server")).warnings if warn.code == "layers-on-cpu")
     assert "--n-gpu-layers 41 puts all on the GPU" in told
+
+
+def test_states_are_kept_for_drafted_tokens_since_may_2026():
+    """b9222, a guide's dry run on an M4 Pro of 24 GB: 2,176 MiB of KV cache and 351.75 of seven states, of the slot and of six drafted tokens."""
+    text = "llama-server -m Qwen3.5-9B-MTP-UD-Q4_K_XL.gguf -c 131072 -b 512 -fa on -kvu -np 1 -ctk q8_0 -ctv q8_0 -ngl 999 --spec-type draft-mtp --spec-draft-n-max 6"
+    command = replace(find_server(text), version="b9222")
+    lines = {line.key: line.bytes / MIB for line in check(command, group_for(command, "m4-pro-24gb", 1, "server")).lines}
+    assert lines["kv_cache"] == 2176 + 351.75
